@@ -1,0 +1,58 @@
+"""Random numbers that depend on a seed and a place, never on what was drawn before.
+
+A seed is derived from a root seed and a path ("conv1/weight", "shuffle", 3), so two networks that differ in one layer still
+start from the same numbers everywhere else, and a run can be repeated from any point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+import torch
+
+__all__ = ["ambient_generator", "derive", "generator", "seed_all", "seeded"]
+
+_AMBIENT: ContextVar[int | None] = ContextVar("laminar_seed", default=None)
+
+
+def derive(seed: int, *path: str | int) -> int:
+    """Return a seed in [0, 2**63) that is a fixed function of `seed` and `path`.
+
+    >>> derive(0, "conv1", "weight") == derive(0, "conv1", "weight") != derive(0, "conv2", "weight")
+    True
+    """
+    text = "\x1f".join([str(int(seed)), *(f"{type(p).__name__}:{p}" for p in path)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def generator(seed: int, *path: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a fresh torch generator on `device`, seeded with `derive(seed, *path)`."""
+    return torch.Generator(device=device).manual_seed(derive(seed, *path))
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators, for code that draws from them (dropout does)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Let every layer built inside draw its initial values from `seed` and its own path."""
+    token = _AMBIENT.set(seed)
+    try:
+        yield
+    finally:
+        _AMBIENT.reset(token)
+
+
+def ambient_generator(*path: str | int) -> torch.Generator | None:
+    """Return the generator for `path` under the innermost `seeded`, or None where there is no seed (torch's global one is used)."""
+    seed = _AMBIENT.get()
+    return None if seed is None else generator(seed, *path)
