@@ -1,0 +1,85 @@
+# Every target works alone on a fresh machine that has Python 3.11 or newer: what it needs is installed into .venv first.
+#
+#   PYTHON=/path/to/python3.12 make test     use this Python
+#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"     the small torch, without CUDA
+
+VENV     := .venv
+RUN      := $(VENV)/bin/python
+PIP      := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+DECLARED := pyproject.toml constraints.txt
+DEMO_OUT := demo-output
+
+# mkdocs-material announces its successor on every build; the pinned version is the one we mean.
+export NO_MKDOCS_2_WARNING := 1
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: demo test test-all lint docs bench clean help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.runtime ## Define a layer, check it, train it three ways on digits; pictures in demo-output/ (3 minutes)
+	@$(VENV)/bin/laminar demo --output $(DEMO_OUT)
+
+test: lint docs ## Style, types, walls, docs, then every test that is neither slow nor for a GPU (5 minutes)
+	@echo "== tests and doctests, with the coverage of src (at least 90 % of lines)"
+	@$(RUN) -m pytest -m "not slow and not gpu" --cov --cov-report=term --cov-fail-under=90
+
+test-all: lint docs ## The same with the slow tests, and those for a GPU where there is one
+	@echo "== all tests and doctests, with the coverage of src (at least 90 % of lines)"
+	@$(RUN) -m pytest --cov --cov-report=term --cov-fail-under=90
+
+lint: $(VENV)/.dev ## Style (ruff), walls (import-linter), types (mypy --strict)
+	@echo "== style"
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@echo "== walls: a row imports only from rows below it"
+	@$(VENV)/bin/lint-imports
+	@echo "== types (the first run takes a minute, later ones seconds)"
+	@$(RUN) -m mypy
+
+docs: $(VENV)/.dev ## Build the site into site/; a warning is an error
+	@echo "== docs"
+	@$(RUN) -m mkdocs build --strict --quiet
+	@echo "The site is built: site/index.html"
+
+bench: $(VENV)/.runtime ## What fit costs against a loop written by hand
+	@$(RUN) benchmarks/loop.py
+
+clean: ## Remove what the targets made; .venv stays
+	@rm -rf site build dist htmlcov .coverage .coverage.* $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# ── installation: a stamp per set of dependencies, older than none of the files that declare them ─────────────────────────
+
+$(RUN):
+	@python=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Laminar needs Python 3.11 or newer, and none was found as python3, python3.13, python3.12 or python3.11."; \
+	  echo "Install one (for example: apt install python3.11 python3.11-venv, or brew install python@3.12)"; \
+	  echo "or name it: make PYTHON=/path/to/python3.12 ..."; \
+	  exit 1; \
+	fi; \
+	if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$$python cannot make virtual environments: its ensurepip module is missing, as Debian and Ubuntu package it apart."; \
+	  echo "Install it: sudo apt install python$$version-venv"; \
+	  exit 1; \
+	fi; \
+	echo "== creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv --clear $(VENV)
+
+$(VENV)/.runtime: $(DECLARED) | $(RUN)
+	@echo "== installing Laminar and what it runs on into $(VENV) (once; one to three minutes, torch is the large part)"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(DECLARED) | $(RUN)
+	@echo "== installing Laminar and what it is developed with into $(VENV) (once; one to three minutes, torch is the large part)"
+	@$(PIP) -e ".[dev,docs]"
+	@touch $(VENV)/.runtime $@

@@ -1,0 +1,56 @@
+"""What every test shares: who is skipped and why, and settings that make a run repeatable on any machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from laminar.seeding import seed_all
+
+# No window system in tests: figures go to files.
+matplotlib.use("Agg")
+
+# Sums split over another number of threads round differently; two are what the smallest machine we support has.
+torch.set_num_threads(2)
+
+# `repeatable` is for CI: the same examples each time, so a red run is red again at home. `HYPOTHESIS_PROFILE=search` looks
+# further, with new examples on each run. There is no deadline: the first call of many torch functions is a hundred times slower.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this machine cannot run."""
+    needs = {
+        "gpu": (torch.cuda.is_available(), "needs a CUDA device"),
+        "data": (bool(os.environ.get("LAMINAR_DATA")), "needs real data: set LAMINAR_DATA to the folder that holds it"),
+    }
+    for item in items:
+        for marker, (present, reason) in needs.items():
+            if not present and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> Iterator[None]:
+    """Start every test from the same global random state, and leave torch's defaults as they were found."""
+    dtype, deterministic = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    seed_all(0)
+    yield
+    torch.set_default_dtype(dtype)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """Return the folder of real data; for tests marked `data`."""
+    return Path(os.environ["LAMINAR_DATA"])
