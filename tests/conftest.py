@@ -20,7 +20,8 @@ matplotlib.use("Agg")
 torch.set_num_threads(2)
 
 # `repeatable` is for CI: the same examples each time, so a red run is red again at home. `HYPOTHESIS_PROFILE=search` looks
-# further, with new examples on each run. There is no deadline: the first call of many torch functions is a hundred times slower.
+# further, with new examples on each run. No deadline: a torch function's first call can be
+# a hundred times slower than its second.
 settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
 )
