@@ -43,7 +43,7 @@ lint: $(VENV)/.dev ## Style (ruff), walls (import-linter), types (mypy --strict)
 
 docs: $(VENV)/.dev ## Build the site into site/; a warning is an error
 	@echo "== docs"
-	@$(RUN) -m mkdocs build --strict --quiet
+	@$(RUN) -m mkdocs build --strict
 	@echo "The site is built: site/index.html"
 
 bench: $(VENV)/.runtime ## What fit costs against a loop written by hand
