@@ -1,7 +1,7 @@
 """For the build of the site: examples in docstrings are shown as code.
 
-Our docstrings end in a bare `>>>` example, which doctest runs. Markdown would read it as a quotation of a quotation of a quotation,
-so each such block is fenced before it is rendered.
+Our docstrings end in a bare `>>>` example, which doctest runs. Markdown would read it as a quotation within a quotation, so
+each such block is fenced before it is rendered.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import griffe
 
 
 def fenced(text: str) -> str:
-    """Return `text` with a code fence around every block that starts with `>>>` in the first column and ends at a blank line."""
+    """Return `text` with a code fence around every block from a `>>>` in the first column to the next blank line."""
     lines: list[str] = []
     inside = False
     for line in text.split("\n"):
