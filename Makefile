@@ -8,6 +8,7 @@ RUN      := $(VENV)/bin/python
 PIP      := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 DECLARED := pyproject.toml constraints.txt
 DEMO_OUT := demo-output
+COMMA    := ,
 
 # mkdocs-material announces its successor on every build; the pinned version is the one we mean.
 export NO_MKDOCS_2_WARNING := 1
@@ -56,11 +57,11 @@ clean: ## Remove what the targets made; .venv stays
 # ── installation: a stamp per set of dependencies, older than none of the files that declare them ─────────────────────────
 
 $(RUN):
-	@python=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python); do \
 	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "Laminar needs Python 3.11 or newer, and none was found as python3, python3.13, python3.12 or python3.11."; \
+	  echo "Laminar needs Python 3.11 or newer, and none was found as $(or $(PYTHON),python3$(COMMA) python3.13$(COMMA) python3.12 or python3.11)."; \
 	  echo "Install one (for example: apt install python3.11 python3.11-venv, or brew install python@3.12)"; \
 	  echo "or name it: make PYTHON=/path/to/python3.12 ..."; \
 	  exit 1; \
