@@ -29,6 +29,12 @@ settings.register_profile("search", deadline=None, max_examples=500, suppress_he
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests draw or fetch out of the user's cache; it lasts from run to run beside pytest's own."""
+    if config.cache is not None:
+        os.environ.setdefault("LAMINAR_CACHE", str(config.cache.mkdir("laminar")))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine cannot run."""
     needs = {
