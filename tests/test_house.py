@@ -28,7 +28,9 @@ LINES_A_FILE, LINES_A_FUNCTION, ARGUMENTS = 500, 50, 8
 
 # What stands outside the budgets, and why: "fit/loop.py:Loop.run" or "src/laminar/fit/loop.py" -> reason.
 # An entry that is no longer needed fails the tests.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "model.py:Model.fit": "Keras' fit: each argument is a user's choice, known by that name; the signature alone is 17 lines",
+}
 
 HEAVY = ("matplotlib", "scipy", "optuna", "rich", "typer", "PIL", "jinja2", "sklearn", "tensorboard", "onnx")
 
