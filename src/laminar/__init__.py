@@ -1,0 +1,36 @@
+"""Laminar: a deep-learning workbench on PyTorch. Define a layer, check it, train it, diagnose it, compare it.
+
+>>> import laminar as lm
+>>> from laminar import layers as L
+>>> model = lm.Sequential([L.Flatten(), L.Dense(10, activation="softmax")]).build((1, 28, 28), seed=0)
+>>> model.output_shape
+(10,)
+"""
+
+from laminar import activations, data, errors, initializers, layers, losses, metrics, optimizers
+from laminar.errors import LaminarError
+from laminar.fit.callbacks import Callback
+from laminar.fit.state import History
+from laminar.layers.base import Layer
+from laminar.model import Model, Sequential
+from laminar.seeding import seed_all
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Callback",
+    "History",
+    "LaminarError",
+    "Layer",
+    "Model",
+    "Sequential",
+    "activations",
+    "data",
+    "errors",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "seed_all",
+]

@@ -1,0 +1,12 @@
+"""Data: synthetic digits made on the spot, and the published image sets, verified by checksum.
+
+>>> from laminar.data import digits
+>>> (x, y), (x_test, y_test) = digits(n_train=30, n_test=10)
+>>> x.shape, y.shape
+((30, 1, 28, 28), (30,))
+"""
+
+from laminar.data.digits import digits
+from laminar.data.images import cifar10, fashion_mnist, mnist
+
+__all__ = ["cifar10", "digits", "fashion_mnist", "mnist"]

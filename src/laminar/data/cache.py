@@ -1,0 +1,97 @@
+"""The user cache: where it is, how a file gets there whole or not at all, and arrays kept in it with a checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["cache_folder", "cached_arrays", "replacing"]
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def cache_folder() -> Path:
+    """Return the folder for files that can be made or fetched again: `$LAMINAR_CACHE`, else the user's cache folder.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, LAMINAR_CACHE="somewhere/else"):
+    ...     cache_folder().as_posix()
+    'somewhere/else'
+    """
+    if chosen := os.environ.get("LAMINAR_CACHE"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("laminar", appauthor=False)
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary file beside `target` that takes its name when the block ends well, and vanishes otherwise.
+
+    A reader therefore sees the old file or the whole new one. Two writers do not disturb each other: the last one wins.
+
+    Args:
+        target: the path to be; its folder is made if need be.
+
+    Raises:
+        OSError: if the folder or the file cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(target)
+    except BaseException:  # Ctrl-C as well: nothing half-written stays
+        part.unlink(missing_ok=True)
+        raise
+
+
+def cached_arrays(name: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays kept under `name` in the cache, or make them and keep them.
+
+    The file is an `.npz` (without pickles) followed by the SHA-256 of its bytes. A file that is truncated or altered is made
+    again without a word: it is but a copy of what `make` returns. Where the cache cannot be written, they are made every time.
+
+    Args:
+        name: the file's name without suffix; it must change with everything that `make` depends on.
+        make: called when there is no whole file; returns name -> array.
+    """
+    path = cache_folder() / f"{name}.npz"
+    with contextlib.suppress(OSError):
+        found = _unpacked(path.read_bytes())
+        if found is not None:
+            return found
+    arrays = dict(make())
+    with contextlib.suppress(OSError), replacing(path) as file:
+        file.write(_packed(arrays))
+    return arrays
+
+
+def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **dict(arrays))
+    return buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest()
+
+
+def _unpacked(data: bytes) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays in `data`, or None if it is not what `_packed` wrote."""
+    payload, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != digest:
+        return None
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, zipfile.BadZipFile):  # a well-signed file that another program wrote under our name
+        return None

@@ -1,0 +1,77 @@
+"""What a training run is and what it leaves behind. Plain data: nothing here computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from laminar.losses import Loss
+from laminar.metrics import Metric
+from laminar.optimizers import Optimizer
+
+__all__ = ["History", "Recipe", "State"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `compile` fixed: how the network learns and what is reported."""
+
+    optimizer: Optimizer
+    loss: Loss
+    metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Any]]
+    device: torch.device
+
+
+@dataclass
+class History:
+    """Every figure of a training run.
+
+    Attributes:
+        history: figure -> one number for each epoch ("loss", "accuracy", "val_loss", "learning_rate", ...). The training
+            figures are means over the observations of the epoch, taken while the weights changed, as in Keras.
+        iterations: figure -> one number for each iteration, of its mini-batch.
+        epoch: the epochs that ended, from 1.
+        seconds: elapsed time of the whole run.
+        stopped: why the run ended before its time; None if it did not.
+
+    >>> h = History({"loss": [2.0, 1.0]}, epoch=[1, 2])
+    >>> h.history["loss"][-1], h
+    (1.0, History(2 epochs, 0.0 s: loss 1.0000))
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    iterations: dict[str, list[float]] = field(default_factory=dict)
+    epoch: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the last figures in one line."""
+        figures = ", ".join(f"{name} {values[-1]:.4f}" for name, values in self.history.items() if values)
+        epochs = f"{len(self.epoch)} epoch" if len(self.epoch) == 1 else f"{len(self.epoch)} epochs"
+        return f"History({epochs}, {self.seconds:.1f} s: {figures or 'no figures'})"
+
+
+@dataclass
+class State:
+    """Where a running fit stands; handed to callbacks, which may set `stop`.
+
+    Attributes:
+        epochs: how many epochs were asked for.
+        total: iterations in all, None while unknown (a stream whose length is not told).
+        epoch: the current epoch, from 1.
+        iteration: iterations done, over the whole run.
+        history: the figures so far.
+        stop: a reason to end after this iteration; None to go on.
+    """
+
+    epochs: int
+    total: int | None
+    epoch: int = 0
+    iteration: int = 0
+    history: History = field(default_factory=History)
+    stop: str | None = None

@@ -1,0 +1,48 @@
+"""One training step: forward, loss, backward, update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from laminar.errors import LabelError, complaint
+from laminar.fit.batches import Batch
+from laminar.fit.head import Head
+from laminar.losses import Loss
+
+__all__ = ["Step", "eager_step", "forward"]
+
+Step: TypeAlias = Callable[[Batch], tuple[Tensor, Tensor]]
+"""Updates the network with a batch that has targets; returns the loss () and the output (B, ...), both without graph."""
+
+
+def forward(model: nn.Module, x: Any) -> Any:
+    """Return the network's output for x, a tensor or a tuple of tensors for several inputs."""
+    return model(*x) if isinstance(x, tuple) else model(x)
+
+
+def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer) -> Step:
+    """Return a step that runs operation by operation, as a hand-written PyTorch loop does.
+
+    Raises:
+        LabelError: when the step is given a batch without targets.
+    """
+    criterion = loss.on_logits() if head.trains_on_logits else loss
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def step(batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.y is None:
+            raise LabelError(complaint("fit(y=)", expected="labels", received="none", fix="Pass y, or yield (x, y)"))
+        for parameter in parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping around it
+            parameter.grad = None
+        with head.logits():
+            output = forward(model, batch.x)
+        value = criterion(output, batch.y, batch.weight)
+        value.backward()
+        optimizer.step()
+        return value.detach(), output.detach()
+
+    return step

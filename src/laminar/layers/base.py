@@ -1,0 +1,443 @@
+"""`Layer`: the template for a layer of one's own, on `torch.nn.Module`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as _torch_module
+
+from laminar import initializers, seeding, shapes
+from laminar.errors import LayerError, ShapeError, complaint
+from laminar.layers.handwritten import run_with_backward
+from laminar.names import unknown_name
+from laminar.shapes import Shape, normalize_shape
+
+__all__ = ["Layer", "default_name", "label_of"]
+
+
+def default_name(cls: type) -> str:
+    """Return the name that an instance of `cls` gets in a network, as Keras makes it.
+
+    >>> default_name(type("MaxPooling2D", (), {})), default_name(type("ELU", (), {}))
+    ('max_pooling2d', 'elu')
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
+    return re.sub(r"(\d)_(D)$", r"\1\2", spaced).lower()
+
+
+def label_of(module: nn.Module, path: str = "") -> str:
+    """Return how an error message names a module: its path where it has one, its class, and what tells it from others.
+
+    >>> label_of(nn.ReLU(), "block/relu")
+    "layer 'block/relu' (ReLU)"
+    """
+    if isinstance(module, Layer):
+        return module.label
+    return f"layer {path!r} ({type(module).__name__})" if path else f"layer {type(module).__name__}"
+
+
+class Layer(nn.Module):
+    """A layer of your own. Everything but `forward` is optional.
+
+    Define any of:
+
+    - `build(shape)`: declare learnables from the input's shape, `(C, H, W)` for images; called once, before the first use.
+      With several inputs it is called with one shape each.
+    - `forward(x)`: the output z, from x of shape `(B, *shape)`. With a `backward` of four arguments it returns `(z, memory)`.
+    - `check_input(shape)`: raise a ShapeError for a shape that the layer cannot take.
+    - `predict(x)`: replaces `forward` in inference mode (`layer.eval()`).
+    - `backward(x, z, dz)` or `backward(x, z, dz, memory)`: replaces autograd. It returns dx, then one gradient for each
+      learnable in the order declared, or dx and a dict from name to gradient. With several inputs or outputs, x, dx, z and dz
+      are tuples.
+
+    Args:
+        name: the layer's name in a network; made from the class where None.
+
+    Attributes:
+        built: whether the learnables exist.
+        input_shape: the shape it was built for, without the batch axis; None before, or where there is nothing to build.
+        has_memory: whether `backward` takes a memory, so that `forward` returns one.
+
+    Raises:
+        LayerError: when called, if `forward` returns None or not the pair that `backward` needs.
+        GradientError: in the backward pass, if `backward` returns a wrong number, name or shape of gradients.
+
+    Source: rows R1 to R3 of the mission; MATLAB's `nnet.layer.Layer` template.
+
+    >>> class Scale(Layer):
+    ...     '''Multiplies each channel by a factor of its own.'''
+    ...
+    ...     def build(self, shape):  # (C, H, W)
+    ...         self.factor = self.learnable(shape[0], init="ones")
+    ...
+    ...     def forward(self, x):  # (B, C, H, W)
+    ...         return x * self.per_channel(self.factor, x)
+    ...
+    ...     def backward(self, x, z, dz):
+    ...         return dz * self.per_channel(self.factor, x), self.sum_to_channels(dz * x)
+    >>> layer = Scale()
+    >>> layer(torch.ones(2, 3, 4, 4)).sum().backward()
+    >>> layer.factor.grad
+    tensor([32., 32., 32.])
+    """
+
+    has_memory: ClassVar[bool] = False
+    _overrides_build: ClassVar[bool] = False
+    _overrides_backward: ClassVar[bool] = False
+    _overrides_predict: ClassVar[bool] = False
+
+    forward: Callable[..., Any]
+    """Return the output for a batch; see the class."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._overrides_build = cls.build is not Layer.build
+        cls._overrides_backward = cls.backward is not Layer.backward
+        cls._overrides_predict = cls.predict is not Layer.predict
+        if cls._overrides_backward:
+            cls.has_memory = _takes_memory(cls)
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__()
+        self.name = name or default_name(type(self))
+        self.path = ""
+        self.built = not self._overrides_build
+        self.input_shape: Shape | tuple[Shape, ...] | None = None
+        self._trainable = True
+        self._frozen: set[str] = set()
+        self._declared = 0
+        self._asked: dict[str, bool] | None = None
+
+    # -- the template ---------------------------------------------------------------------------------------------------
+
+    def build(self, *shape: Any) -> None:
+        """Declare learnables and state for an input of `shape`, without the batch axis. Nothing to do where not overridden."""
+
+    def check_input(self, *shape: Any) -> None:
+        """Refuse an input shape (without the batch axis, one for each input) that the layer cannot take: raise a ShapeError.
+
+        It is called before `build`, and whenever a network is shown data of another shape; not at every step.
+        """
+
+    def predict(self, *inputs: Any) -> Any:
+        """Return the output in inference mode; where a subclass does not define it, `forward` is used."""
+        return self._without_memory(self.forward(*inputs))
+
+    def backward(self, *arguments: Any) -> Any:
+        """Return the gradients of inputs and learnables; where a subclass does not define it, autograd is used."""
+        raise LayerError(f"{self.label}: expected a backward of its own, received none. Define backward(self, x, z, dz).")
+
+    @property
+    def description(self) -> str:
+        """One line about this layer for tables: the first line of the class's docstring, unless a subclass says more."""
+        return (inspect.getdoc(type(self)) or type(self).__name__).split("\n", 1)[0]
+
+    # -- declaring ------------------------------------------------------------------------------------------------------
+
+    def learnable(self, shape: int | Sequence[int], *, init: Any = "glorot_uniform", learnable: bool = True) -> nn.Parameter:
+        """Return a new parameter; assign it to an attribute of the layer.
+
+        Args:
+            shape: its shape; a whole number n is (n,).
+            init: a name, a number, a tensor of that shape, or an initializer of `laminar.initializers`.
+            learnable: False for a parameter that starts frozen; `unfreeze` lets it learn later.
+
+        Raises:
+            UnknownNameError: if there is no initializer of that name.
+
+        >>> layer = Layer()
+        >>> layer.alpha = layer.learnable(3, init=0.5)
+        >>> layer.alpha.tolist()
+        [0.5, 0.5, 0.5]
+        """
+        initializer = initializers.get(init)
+        place = (self.path or self.name, self._declared)
+        self._declared += 1
+        device, dtype = self._placement
+        with shapes.real_tensors():
+            values = initializer(
+                normalize_shape(shape), generator=seeding.ambient_generator(*place), dtype=dtype, device=device
+            )
+        return nn.Parameter(values, requires_grad=learnable and self._trainable)
+
+    def state(self, shape: int | Sequence[int] = (), *, init: Any = "zeros", dtype: torch.dtype | None = None) -> nn.Buffer:
+        """Return a new buffer: saved and moved with the layer, never trained. Assign it to an attribute of the layer.
+
+        Args:
+            shape: its shape; () is a single number.
+            init: as in `learnable`.
+            dtype: its dtype; that of the learnables where None.
+
+        >>> layer = Layer()
+        >>> layer.seen = layer.state(dtype=torch.int64)
+        >>> list(layer.state_dict())
+        ['seen']
+        """
+        device, own = self._placement
+        with shapes.real_tensors():
+            values = initializers.get(init)(normalize_shape(shape), dtype=own, device=device)
+            return nn.Buffer(values.to(dtype or own))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Parameter):
+            if name in self._parameters and not self.built:
+                raise LayerError(
+                    f"{self.label}: expected each learnable to be declared once, received {name!r} twice. "
+                    "Give the second one another name."
+                )
+            if not value.requires_grad and self._trainable:
+                self._frozen.add(name)
+            elif name in self._frozen:
+                value.requires_grad_(False)
+        super().__setattr__(name, value)
+
+    # -- helpers for forward and backward -------------------------------------------------------------------------------
+
+    def per_channel(self, vector: Tensor, x: Tensor) -> Tensor:
+        """Return `vector` (C,) in x's dtype, shaped so that it broadcasts along the channel axis of x.
+
+        Args:
+            vector: one number for each channel, (C,).
+            x: (B, C), (B, C, L), (B, C, H, W), ...; under `vmap` over observations, the same without B.
+
+        >>> Layer().per_channel(torch.tensor([1.0, 2.0]), torch.zeros(5, 2, 4, 4)).shape
+        torch.Size([1, 2, 1, 1])
+        """
+        axis = self._channel_axis(x)
+        shaped = vector.reshape(*(1,) * axis, -1, *(1,) * (x.dim() - axis - 1))
+        return shaped.to(x.dtype) if x.is_floating_point() else shaped
+
+    def sum_to_channels(self, x: Tensor) -> Tensor:
+        """Return the sum of x over every axis but the channels, (C,): the gradient of what `per_channel` broadcast.
+
+        >>> Layer().sum_to_channels(torch.ones(5, 2, 4, 4))
+        tensor([80., 80.])
+        """
+        axis = self._channel_axis(x)
+        others = [i for i in range(x.dim()) if i != axis]
+        return x.sum(dim=others) if others else x
+
+    def _channel_axis(self, x: Tensor) -> int:
+        shape = self.input_shape
+        if shape is None:
+            return 1
+        first = shape[0] if shape and isinstance(shape[0], tuple) else shape
+        return 0 if x.dim() == len(first) else 1  # without the batch axis under vmap
+
+    def needs_gradient(self, name: str) -> bool:
+        """Return whether the gradient of the learnable `name` is asked for; inside `backward`, to skip work when it is frozen.
+
+        >>> layer = Layer()
+        >>> layer.alpha = layer.learnable(3, init=0.5, learnable=False)
+        >>> layer.needs_gradient("alpha")
+        False
+        """
+        if self._asked is not None:
+            return self._asked[name]
+        parameter = self._parameters.get(name)
+        return parameter is not None and parameter.requires_grad
+
+    # -- freezing -------------------------------------------------------------------------------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the layer learns. False freezes every learnable in it; True lets all learn but those frozen by name."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        set_trainable(self, bool(value))
+
+    def freeze(self, *names: str) -> None:
+        """Stop the named learnables from learning (all of the layer's own, without names); the optimizer keeps its state.
+
+        Raises:
+            UnknownNameError: if the layer is built and has no learnable of that name.
+
+        >>> layer = Layer()
+        >>> layer.alpha = layer.learnable(3, init=0.5)
+        >>> layer.freeze("alpha")
+        ... layer.alpha.requires_grad
+        False
+        """
+        for name in self._named(names):
+            self._frozen.add(name)
+            _set_learning(self._parameters.get(name), False)
+
+    def unfreeze(self, *names: str) -> None:
+        """Let the named learnables learn again (all of the layer's own, without names).
+
+        Raises:
+            UnknownNameError: if the layer is built and has no learnable of that name.
+        """
+        for name in self._named(names):
+            self._frozen.discard(name)
+            _set_learning(self._parameters.get(name), self._trainable)
+
+    def _named(self, names: Sequence[str]) -> list[str]:
+        own = [n for n, p in self._parameters.items() if p is not None]
+        if self.built:
+            for name in names:
+                if name not in own:
+                    raise unknown_name(f"{self.label}: learnable", name, own)
+        return list(names) or own
+
+    # -- building and calling -------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """How an error message names this layer: path, class, and the settings that tell it from others."""
+        settings = self.extra_repr()
+        return f"layer {self.path or self.name!r} ({type(self).__name__}{', ' + settings if settings else ''})"
+
+    @property
+    def _placement(self) -> tuple[torch.device | None, torch.dtype]:
+        place: tuple[torch.device | None, torch.dtype] = self.__dict__.get("_build_place", (None, torch.get_default_dtype()))
+        return place
+
+    def _build_for(self, inputs: Sequence[Any]) -> None:
+        tensors = [t for t in inputs if isinstance(t, Tensor)]
+        if not tensors or any(t.dim() == 0 for t in tensors):
+            raise ShapeError(
+                complaint(
+                    self.label,
+                    expected="a batch (batch, ...) as first input, to build the layer for its shape",
+                    received=", ".join(type(i).__name__ for i in inputs) or "nothing",
+                    fix=f"Call {type(self).__name__}() with a tensor",
+                )
+            )
+        sizes = [tuple(t.shape[1:]) for t in tensors]
+        first = tensors[0]
+        device = None if first.is_meta else first.device
+        wide = first.dtype in (torch.float32, torch.float64)
+        self.__dict__["_build_place"] = (device, first.dtype if wide else torch.get_default_dtype())
+        self.input_shape = sizes[0] if len(sizes) == 1 else tuple(sizes)
+        try:
+            with shapes.real_tensors(), torch.no_grad():
+                self.check_input(*sizes)
+                self.build(*sizes)
+        except BaseException:
+            # a half-built layer must not look built, nor complain of a second declaration when it is tried again
+            self._parameters.clear()
+            self._buffers.clear()
+            self.__dict__.update(_declared=0, input_shape=None)
+            raise
+        finally:
+            del self.__dict__["_build_place"]
+        unknown = [n for n in self._frozen if n not in self._parameters]
+        if unknown:
+            raise unknown_name(f"{self.label}: learnable", unknown[0], self._parameters)
+        self.built = True
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Build the layer if need be, then run `predict`, or `forward` with its derivative."""
+        if not self.built:
+            torch.compiler.disable(self._build_for)(inputs)
+        if not (self._overrides_backward or self._overrides_predict):
+            z = super().__call__(*inputs, **kwargs)
+        elif not self._has_hooks():
+            z = self._dispatch(*inputs, **kwargs)
+        else:
+            z = self._call_with_hooks(*inputs, **kwargs)
+        if z is None:
+            raise LayerError(
+                complaint(
+                    self.label,
+                    expected="forward to return a tensor",
+                    received="None",
+                    fix="Add a return statement to its forward",
+                )
+            )
+        return z
+
+    def _has_hooks(self) -> bool:
+        return bool(
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+            or _torch_module._global_forward_hooks
+            or _torch_module._global_forward_pre_hooks
+            or _torch_module._global_backward_hooks
+            or _torch_module._global_backward_pre_hooks
+        )
+
+    def _call_with_hooks(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Let torch run the hooks around `_dispatch`: it calls `self.forward`, which is the dispatch for that one moment."""
+
+        def once(*args: Any, **kw: Any) -> Any:
+            del self.__dict__["forward"]
+            return self._dispatch(*args, **kw)
+
+        self.__dict__["forward"] = once
+        try:
+            return super().__call__(*inputs, **kwargs)
+        finally:
+            self.__dict__.pop("forward", None)
+
+    def _dispatch(self, *inputs: Any, **kwargs: Any) -> Any:
+        if self._overrides_predict and not self.training:
+            return self.predict(*inputs, **kwargs)
+        if self._overrides_backward and torch.is_grad_enabled() and not kwargs:
+            return run_with_backward(self, inputs)
+        return self._without_memory(self.forward(*inputs, **kwargs))
+
+    def _without_memory(self, returned: Any) -> Any:
+        return self._split_memory(returned)[0] if self.has_memory else returned
+
+    def _split_memory(self, returned: Any) -> tuple[Any, Any]:
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise LayerError(
+                complaint(
+                    self.label,
+                    expected="forward to return (z, memory), because backward takes a memory",
+                    received=f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__,
+                    fix="Return the pair, or define backward(self, x, z, dz)",
+                )
+            )
+        return returned
+
+
+def _takes_memory(cls: type[Layer]) -> bool:
+    """Return whether `backward` takes (x, z, dz, memory) and not (x, z, dz)."""
+    signature = inspect.signature(cls.backward)
+    positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    count = len(positional) - 1
+    if count not in (3, 4):
+        raise LayerError(
+            complaint(
+                f"layer {cls.__name__}",
+                expected="backward(self, x, z, dz) or backward(self, x, z, dz, memory)",
+                received=f"backward{signature}",
+                fix="Change its arguments",
+            )
+        )
+    return count == 4
+
+
+def _set_learning(parameter: nn.Parameter | None, learns: bool) -> None:
+    if parameter is not None:
+        parameter.requires_grad_(learns)
+        if not learns:
+            parameter.grad = None  # torch's optimizers pass over a parameter without a gradient and keep its state
+
+
+def set_trainable(module: nn.Module, value: bool) -> None:
+    """Freeze (False) or unfreeze (True) every parameter below `module`; what was frozen by name stays frozen.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    >>> set_trainable(net, False)
+    ... any(p.requires_grad for p in net.parameters())
+    False
+    """
+    for sub in module.modules():
+        frozen: set[str] = sub._frozen if isinstance(sub, Layer) else set()
+        if "_trainable" in sub.__dict__:
+            sub.__dict__["_trainable"] = value
+        for name, parameter in sub.named_parameters(recurse=False):
+            _set_learning(parameter, value and name not in frozen)

@@ -1,0 +1,213 @@
+"""Layers without geometry: Dense, Flatten, Reshape, Dropout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from laminar.errors import ArgumentError, ShapeError, complaint
+from laminar.layers.activation import ActivatedLayer
+from laminar.layers.base import Layer
+from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
+
+__all__ = ["Dense", "Dropout", "Flatten", "Reshape", "WeightOptions", "positive"]
+
+
+class WeightOptions(TypedDict, total=False):
+    """How the weights of a Dense or convolution layer start.
+
+    Attributes:
+        use_bias: whether a bias is added (True).
+        kernel_initializer: initializer of the weights ("glorot_uniform").
+        bias_initializer: initializer of the bias ("zeros").
+        name: the layer's name.
+    """
+
+    use_bias: bool
+    kernel_initializer: Any
+    bias_initializer: Any
+    name: str | None
+
+
+def positive(where: str, value: object, *, least: int = 1) -> int:
+    """Return `value` if it is a whole number of at least `least`.
+
+    Raises:
+        ArgumentError: otherwise.
+
+    >>> positive("Dense(units=)", 10)
+    10
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ArgumentError(
+            complaint(
+                where,
+                expected=f"a whole number of at least {least}",
+                received=f"{value!r}",
+                fix=f"Pass {least} or more",
+            )
+        )
+    return value
+
+
+class Dense(ActivatedLayer):
+    """Fully connected layer: z = activation(x Wᵀ + b).
+
+    Args:
+        units: outputs, a whole number of at least 1.
+        activation: name or function; None for none.
+        **options: `use_bias`, `kernel_initializer`, `bias_initializer`, `name`: see `WeightOptions`.
+
+    Attributes:
+        weight: (units, features), torch's layout.
+        bias: (units,), or None.
+
+    Raises:
+        ShapeError: if the observations have no axis.
+        UnknownNameError: on an unknown activation or initializer.
+
+    >>> Dense(3)(torch.zeros(2, 5)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Callable[[Tensor], Tensor] | None = None,
+        **options: Unpack[WeightOptions],
+    ) -> None:
+        super().__init__(activation, name=options.get("name"))
+        self.units = positive("Dense(units=)", units)
+        self.options = options
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse a shape that this layer cannot take.
+
+        Raises:
+            ShapeError: saying what was expected.
+        """
+        if not shape:
+            raise ShapeError(
+                complaint(self.label, expected="input (batch, features)", received="(batch,), 1 axis", fix="Pass x[:, None]")
+            )
+        if self.built and shape[-1] != self.weight.shape[1]:
+            raise ShapeError(
+                complaint(
+                    self.label,
+                    expected=f"input of {self.weight.shape[1]} features",
+                    received=f"{format_batch(shape)}, {shape[-1]} features",
+                    fix=f"Give it {self.weight.shape[1]} features, or build a new layer",
+                )
+            )
+
+    def build(self, shape: Shape) -> None:
+        """Declare weight and bias for observations of `shape` (..., features)."""
+        self.weight = self.learnable((self.units, shape[-1]), init=self.options.get("kernel_initializer", "glorot_uniform"))
+        self.bias = (
+            self.learnable(self.units, init=self.options.get("bias_initializer", "zeros"))
+            if self.options.get("use_bias", True)
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, ..., units) from x of shape (B, ..., features)."""
+        return self.activate(F.linear(x, self.weight, self.bias))
+
+    def extra_repr(self) -> str:
+        """Return the units and the activation."""
+        return ", ".join(filter(None, [f"units={self.units}", super().extra_repr()]))
+
+
+class Flatten(Layer):
+    """Makes one axis of all axes but the batch: (B, C, H, W) becomes (B, C·H·W).
+
+    >>> Flatten()(torch.zeros(2, 3, 4, 4)).shape
+    torch.Size([2, 48])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, product of the other axes) from x of shape (B, ...)."""
+        return x.flatten(1)
+
+
+class Reshape(Layer):
+    """Gives every observation another shape with as many numbers.
+
+    Args:
+        shape: the new shape without the batch axis; one entry may be -1.
+        name: the layer's name.
+
+    Raises:
+        ShapeError: when called, if the numbers of an observation do not fit the shape.
+
+    >>> Reshape((1, 28, 28))(torch.zeros(2, 784)).shape
+    torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(self, shape: int | Sequence[int], *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.shape = normalize_shape(shape)
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse a shape of another number of numbers.
+
+        Raises:
+            ShapeError: saying what was expected.
+        """
+        have = math.prod(shape)
+        want = math.prod(n for n in self.shape if n != -1)
+        if not (have % max(want, 1) == 0 if -1 in self.shape else have == want):
+            raise ShapeError(
+                complaint(
+                    self.label,
+                    expected=f"observations of {want} numbers, for shape {format_shape(self.shape)}",
+                    received=f"{format_batch(shape)}, {have} numbers in each",
+                    fix="Give Reshape a shape with as many numbers",
+                )
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, *shape) from x of shape (B, ...)."""
+        return x.reshape(x.shape[0], *self.shape)
+
+    def extra_repr(self) -> str:
+        """Return the shape."""
+        return f"shape={format_shape(self.shape)}"
+
+
+class Dropout(Layer):
+    """Sets each number to zero with probability `rate` in training, and scales the others by 1 / (1 - rate).
+
+    Args:
+        rate: probability in [0, 1).
+        name: the layer's name.
+
+    Raises:
+        ArgumentError: if the rate is not in [0, 1).
+
+    Source: Srivastava et al., "Dropout", 2014.
+
+    >>> Dropout(0.5).eval()(torch.ones(1, 3))
+    tensor([[1., 1., 1.]])
+    """
+
+    def __init__(self, rate: float, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if not 0 <= rate < 1:
+            raise ArgumentError(
+                complaint("Dropout(rate=)", expected="a probability in [0, 1)", received=f"{rate!r}", fix="Pass rate=0.5, say")
+            )
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with some numbers set to zero in training, x itself otherwise; shape (B, ...)."""
+        return F.dropout(x, self.rate, self.training) if self.training and torch.is_floating_point(x) else x
+
+    def extra_repr(self) -> str:
+        """Return the rate."""
+        return f"rate={self.rate}"

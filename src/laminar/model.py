@@ -1,0 +1,572 @@
+"""`Model` and `Sequential`: compile, fit, evaluate, predict, classify, summary. The facade over `laminar.fit`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from laminar import losses, metrics, optimizers, seeding, shapes
+from laminar.errors import ArgumentError, LayerError, NotBuiltError, NotCompiledError, complaint
+from laminar.fit import adapt, checkpoint
+from laminar.fit import evaluate as evaluation
+from laminar.fit.batches import Batches, Inputs, Order, Shuffle, make_batches, split
+from laminar.fit.callbacks import Callback
+from laminar.fit.head import Head, find_head
+from laminar.fit.loop import Run, train
+from laminar.fit.progress import make_progress
+from laminar.fit.recorder import Recorder
+from laminar.fit.state import History, Recipe
+from laminar.fit.steps import eager_step, forward
+from laminar.layers.base import Layer, default_name, set_trainable
+from laminar.layers.core import positive
+from laminar.metrics import get as get_metric
+from laminar.names import unknown_name
+from laminar.shapes import Shape, normalize_shape
+from laminar.summary import Summary, summarize
+
+__all__ = ["Model", "Sequential"]
+
+_EVALUATED = 512  # observations at a time in validation
+_PROBED = 64  # observations that a network whose last step is hidden is asked with
+_PLAIN = Head(None, None, gives_probabilities=True)
+
+
+class Model(nn.Module):
+    """A network that trains. Subclass it with a `forward` of your own, or use `Sequential`.
+
+    It is a `torch.nn.Module` like any other: it goes through a plain PyTorch loop, `torch.compile`, `state_dict`.
+
+    >>> from laminar import layers as L
+    >>> class Net(Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.hidden, self.out = L.Dense(8, activation="relu"), L.Dense(3)
+    ...
+    ...     def forward(self, x):  # (B, features)
+    ...         return self.out(self.hidden(x))
+    >>> net = Net().build((4,))
+    >>> net(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
+    """
+
+    is_chain = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: History | None = None
+        self._recipe: Recipe | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._head: Head | None = None
+        self._input_shapes: tuple[Shape, ...] | None = None
+        self._output_shapes: tuple[Shape, ...] = ()
+        self._input_dtype: torch.dtype | None = None
+
+    # -- building -------------------------------------------------------------------------------------------------------
+
+    @property
+    def input_shape(self) -> Shape | tuple[Shape, ...] | None:
+        """The shape of one observation (several: one for each input); None before the network is built."""
+        return _one(self._input_shapes) if self._input_shapes else None
+
+    @property
+    def output_shape(self) -> Shape | tuple[Shape, ...]:
+        """The shape of one observation of the output.
+
+        Raises:
+            NotBuiltError: before the network is built.
+        """
+        self._need_built("output_shape")
+        return _one(self._output_shapes)
+
+    def build(self, *shape: int | Sequence[int], seed: int | None = None) -> Model:
+        """Create the parameters of every layer for observations of `shape`, and return the network.
+
+        Args:
+            *shape: without the batch axis, one for each input.
+            seed: of the initial values; each layer's depend on the seed and its own path only. torch's global generator
+                where None.
+
+        Raises:
+            ShapeError: from the layer that cannot take what it is given.
+            LayerError: naming another module that fails, with what it said.
+
+        >>> from laminar import layers as L
+        >>> Sequential([L.Flatten(), L.Dense(10)]).build((1, 28, 28), seed=0).output_shape
+        (10,)
+        """
+        self._run_for_shapes([normalize_shape(s) for s in shape], None, seed)
+        return self
+
+    def _run_for_shapes(self, inputs: Sequence[Shape], dtype: torch.dtype | None, seed: int | None) -> shapes.Trace:
+        for name, module in self.named_modules():
+            if isinstance(module, Layer):
+                module.path = name.replace(".", "/")
+        with seeding.seeded(seed):
+            found = shapes.trace(self, *inputs, dtype=dtype)
+        self._input_shapes, self._input_dtype = tuple(inputs), dtype
+        self._output_shapes = found.outputs
+        return found
+
+    def _need_built(self, what: str) -> tuple[Shape, ...]:
+        if self._input_shapes is None:
+            raise NotBuiltError(
+                complaint(
+                    f"{type(self).__name__}.{what}",
+                    expected="a network that knows its input shape",
+                    received="one that has not seen data yet",
+                    fix="Call model.build((channels, height, width)) first",
+                )
+            )
+        return self._input_shapes
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any parameter learns; set it to freeze or unfreeze every layer."""
+        return any(p.requires_grad for p in self.parameters())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        set_trainable(self, bool(value))
+
+    # -- compile --------------------------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "sgdm",
+        loss: Any = None,
+        metrics: Sequence[Any] | str = (),
+        *,
+        device: str | torch.device = "auto",
+    ) -> None:
+        """Say how the network is to learn. Call it again to change that; the weights stay, the optimizer starts anew.
+
+        Args:
+            optimizer: a name of `laminar.optimizers`, an optimizer of that module, a `torch.optim.Optimizer`, or a function
+                from parameters to one.
+            loss: a name of `laminar.losses`, a loss of that module, a loss module of torch, or a function of
+                (prediction, target). A cross-entropy by name works on logits inside wherever it can.
+            metrics: names of `laminar.metrics`, metrics, or functions of (prediction, target).
+            device: "auto" (a GPU where there is one), or a torch device.
+
+        Raises:
+            UnknownNameError: on an unknown name.
+            ArgumentError: if there is no loss, or no such device.
+        """
+        if loss is None:
+            raise ArgumentError(
+                complaint(
+                    "compile(loss=)", expected="a loss", received="none", fix='Pass loss="sparse_categorical_crossentropy", say'
+                )
+            )
+        wanted = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
+        for metric in wanted:
+            get_metric(metric)  # an unknown name is refused here, not after the data has been read
+        self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss), wanted, _device(device))
+        self._optimizer = None
+        self._head = None
+
+    def _compiled(self, what: str) -> Recipe:
+        if self._recipe is None:
+            raise NotCompiledError(
+                complaint(
+                    f"{type(self).__name__}.{what}",
+                    expected="a compiled network",
+                    received="one that does not know its loss",
+                    fix='Call model.compile(optimizer="sgdm", loss="sparse_categorical_crossentropy") first',
+                )
+            )
+        return self._recipe
+
+    # -- fit ------------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 128,
+        validation_data: Any = None,
+        validation_split: float | None = None,
+        shuffle: Shuffle = "epoch",
+        drop_last: bool = False,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        sample_weight: Any = None,
+        callbacks: Sequence[Callback] = (),
+        seed: int | None = None,
+        log_every: int = 50,
+        verbose: int | str | bool = 1,
+    ) -> History:
+        """Train the network and return every figure of the training. Ctrl-C ends it cleanly; what was learned is kept.
+
+        Args:
+            x: inputs (N, ...): array, tensor, or a tuple of them for several inputs; or a Dataset, DataLoader or
+                re-iterable of (x, y) or (x, y, weight).
+            y: targets (N, ...): class numbers, one-hot rows, or numbers; None where x yields them.
+            epochs: passes over the data.
+            batch_size: observations in a step; a DataLoader or re-iterable has its own.
+            validation_data: (x, y), or whatever x may be; evaluated after every epoch.
+            validation_split: share in (0, 1) of arrays, the last ones, to validate on instead.
+            shuffle: "epoch" (or True), "once" or False.
+            drop_last: leave out a last batch that is not full.
+            class_weight: class -> weight of its observations in the loss.
+            sample_weight: (N,), weight of each observation in the loss; metrics are not weighted.
+            callbacks: what else is to happen.
+            seed: of initial values (if the network is not built yet), shuffling and dropout; torch's global generator
+                where None.
+            log_every: iterations between two rows of the table.
+            verbose: 0 silent, 1 what suits the place (terminal, notebook, file), 2 plain rows.
+
+        Raises:
+            NotCompiledError: before `compile`.
+            DataError, LabelError, ShapeError, DtypeError: naming what is wrong with the data.
+            DivergedError: if the loss is no longer finite.
+
+        Note:
+            After fit the network is in inference mode, as Keras users expect of `model(x)`; call `model.train()` before
+            a training loop of your own.
+        """
+        recipe = self._compiled("fit")
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("log_every", log_every)):
+            positive(f"fit({name}=)", value)
+        progress = make_progress(verbose)
+        training, validation = (x, y, sample_weight), _triple(validation_data)
+        if validation_split is not None:
+            if validation is not None:
+                raise ArgumentError(
+                    complaint(
+                        "fit(validation_split=)",
+                        expected="one of validation_data and validation_split",
+                        received="both",
+                        fix="Leave one out",
+                    )
+                )
+            training, validation = split(x, y, sample_weight, validation_split)
+        order = Order(batch_size, _shuffle(shuffle), drop_last, int(torch.randint(2**62, ())) if seed is None else seed)
+        batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
+        adapt.adapt(self, batches)
+        held = None if validation is None else self._batches(validation, Order(_EVALUATED), recipe.device)
+        chosen, head, optimizer = self._metrics(recipe), self._find_head(recipe, batches), self._torch_optimizer(recipe)
+        run = Run(
+            self,
+            optimizer,
+            eager_step(self, recipe.loss, head, optimizer),
+            batches,
+            Recorder(chosen, head),
+            None if held is None else partial(evaluation.evaluate, self, held, recipe.loss, chosen, head),
+            callbacks,
+            progress,
+            log_every,
+        )
+        count = "a stream" if batches.observations is None else f"{batches.observations:,} observations"
+        with _noise(seed):
+            try:
+                self.history = train(run, epochs, f"Training on {recipe.device.type} with {count}")
+            finally:
+                self.eval()
+        return self.history
+
+    # -- evaluate and predict -------------------------------------------------------------------------------------------
+
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 512, sample_weight: Any = None) -> dict[str, float]:
+        """Return the loss and the metrics over all observations, by name.
+
+        Args:
+            x: inputs, as in `fit`.
+            y: targets, as in `fit`.
+            sample_weight: weights, as in `fit`.
+            batch_size: observations at a time; it changes no figure beyond rounding.
+
+        Raises:
+            NotCompiledError: before `compile`.
+            DataError, LabelError, ShapeError, DtypeError: naming what is wrong with the data.
+        """
+        recipe = self._compiled("evaluate")
+        order = Order(positive("evaluate(batch_size=)", batch_size))
+        batches = self._batches((x, y, sample_weight), order, recipe.device)
+        return evaluation.evaluate(self, batches, recipe.loss, self._metrics(recipe), self._find_head(recipe, batches))
+
+    def predict(self, x: Any, *, batch_size: int = 512) -> Any:
+        """Return what the network says of every observation: probabilities, under a cross-entropy; numbers otherwise.
+
+        Args:
+            x: inputs, as in `fit`; the targets that a Dataset or DataLoader yields are left aside.
+            batch_size: observations at a time.
+
+        Returns:
+            (N, ...), a tensor where x is one, a NumPy array otherwise.
+
+        Raises:
+            DataError, ShapeError, DtypeError: naming what is wrong with the data.
+        """
+        order = Order(positive("predict(batch_size=)", batch_size))
+        recipe = self._recipe
+        device = _device("auto") if recipe is None else recipe.device
+        batches = self._batches((x, None, None), order, device, labelled=False)
+        head = _PLAIN if recipe is None else self._find_head(recipe, batches)
+        output = evaluation.predict(self, batches, head)
+        return output if isinstance(x, Tensor) else output.numpy()
+
+    def classify(self, x: Any, *, batch_size: int = 512) -> Any:
+        """Return the most probable class of every observation, (N,); 0 or 1 where the network has one output.
+
+        Args and Raises are those of `predict`.
+        """
+        output = torch.as_tensor(self.predict(x, batch_size=batch_size))
+        one = output.dim() == 1 or output.shape[1] == 1
+        labels = (output.reshape(len(output), -1)[:, 0] > 0.5).long() if one else output.argmax(1)
+        return labels if isinstance(x, Tensor) else labels.numpy()
+
+    def summary(self, *, show: bool = True) -> Summary:
+        """Print and return the table of layers: path, layer, output shape, parameters, multiply-adds.
+
+        Args:
+            show: whether to print it.
+
+        Raises:
+            NotBuiltError: before the network has seen an input shape.
+        """
+        inputs = self._need_built("summary")
+        result = summarize(self, shapes.trace(self, *inputs, dtype=self._input_dtype), inputs)
+        if show:
+            print(result)
+        return result
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and buffers (fitted statistics of the data too) to a safetensors file, whole or not at all.
+
+        Raises:
+            FileError: if the file cannot be written.
+        """
+        self._need_built("save_weights")
+        checkpoint.save_weights(self, path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Read what `save_weights` wrote; the network must be built. On any error nothing is changed.
+
+        Raises:
+            FileError: if the file is missing, truncated or no safetensors file.
+            ShapeError: if its names or shapes are not those of this network.
+        """
+        self._need_built("load_weights")
+        checkpoint.load_weights(self, path)
+
+    # -- parts ----------------------------------------------------------------------------------------------------------
+
+    def _batches(
+        self,
+        data: tuple[Any, Any, Any],
+        order: Order,
+        device: torch.device,
+        *,
+        class_weight: Any = None,
+        seed: int | None = None,
+        labelled: bool = True,
+    ) -> Batches:
+        """Return the batches of `data`, having built the network for them and brought it to `device`."""
+
+        def ready(x: Inputs) -> None:
+            tensors = x if isinstance(x, tuple) else (x,)
+            inputs = tuple(tuple(t.shape[1:]) for t in tensors)
+            if inputs != self._input_shapes:
+                self._run_for_shapes(inputs, tensors[0].dtype, seed)
+
+        def prepare(y: Tensor) -> Tensor:
+            return self._recipe.loss.prepare(y, self._one_output()) if labelled and self._recipe else y
+
+        batches = make_batches(
+            data,
+            order,
+            device,
+            dtype=next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype()),
+            ready=ready,
+            prepare=prepare,
+            keep_integers=any(isinstance(m, nn.Embedding) for m in self.modules()),
+            class_weight=class_weight,
+        )
+        if self._input_shapes is None:
+            batches.example()  # a stream is looked into only when it is asked
+        self.to(device)
+        return batches
+
+    def _one_output(self) -> Shape:
+        if len(self._output_shapes) != 1:
+            raise LayerError(
+                complaint(
+                    type(self).__name__,
+                    expected="a network with one output, to train it with one loss",
+                    received=f"{len(self._output_shapes)} outputs",
+                    fix="Return one tensor from forward",
+                )
+            )
+        return self._output_shapes[0]
+
+    def _metrics(self, recipe: Recipe) -> list[metrics.Metric]:
+        return [metrics.resolve(m, self._one_output(), recipe.loss.name) for m in recipe.metrics]
+
+    def _find_head(self, recipe: Recipe, batches: Batches) -> Head:
+        if self._head is None:
+
+            def probe() -> Tensor:
+                x = batches.example().x
+                few = tuple(t[:_PROBED] for t in x) if isinstance(x, tuple) else x[:_PROBED]
+                with evaluation.inference_mode(self):
+                    output: Tensor = forward(self, few)
+                return output
+
+            self._head = find_head(self, recipe.loss, probe)
+        return self._head
+
+    def _torch_optimizer(self, recipe: Recipe) -> torch.optim.Optimizer:
+        """Return the optimizer of the fits before, so that it keeps its state, or a new one."""
+        parameters = list(self.parameters())
+        if not any(p.requires_grad for p in parameters):
+            raise ArgumentError(
+                complaint(
+                    f"{type(self).__name__}.fit",
+                    expected="a parameter that learns",
+                    received="none" if not parameters else f"{len(parameters)}, all frozen",
+                    fix="Unfreeze a layer: layer.trainable = True",
+                )
+            )
+        held = self._optimizer
+        if held is None or {id(p) for g in held.param_groups for p in g["params"]} != {id(p) for p in parameters}:
+            weights = [p for p in parameters if p.dim() >= 2]
+            self._optimizer = held = recipe.optimizer.create(weights, [p for p in parameters if p.dim() < 2])
+        return held
+
+
+class Sequential(Model):
+    """A chain of layers: the output of each is the input of the next.
+
+    Layers get names as in Keras ("conv2d", "conv2d_1", "dense"), so that a layer put in between changes no other's name,
+    and with a seed no other's initial values.
+
+    Args:
+        layers: Laminar layers and any other `torch.nn.Module`, in order.
+
+    Raises:
+        ArgumentError: if something in `layers` is no module, or a name is taken.
+
+    >>> from laminar import layers as L
+    >>> model = Sequential([L.Flatten(), L.Dense(16, activation="relu"), torch.nn.Linear(16, 3), L.Softmax()])
+    >>> [name for name, _ in model.named_children()]
+    ['flatten', 'dense', 'linear', 'softmax']
+    """
+
+    is_chain = True
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, nn.Module):
+                what = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
+                fix = f"Write {layer.__name__}()" if isinstance(layer, type) else "Wrap a function in Activation(function)"
+                raise ArgumentError(
+                    complaint(
+                        f"Sequential(layers=), position {position}",
+                        expected="a layer or torch.nn.Module",
+                        received=what,
+                        fix=fix,
+                    )
+                )
+            self.add_module(self._free_name(layer), layer)
+
+    def _free_name(self, layer: nn.Module) -> str:
+        default = default_name(type(layer))
+        name = layer.name if isinstance(layer, Layer) else default
+        if name == default:
+            number = 0
+            while name in self._modules or hasattr(self, name):
+                number += 1
+                name = f"{default}_{number}"
+        elif name in self._modules or hasattr(self, name) or "." in name or "/" in name:
+            raise ArgumentError(
+                complaint(
+                    "Sequential(layers=)",
+                    expected="names without dots and slashes that are not taken",
+                    received=f"{name!r}",
+                    fix=f"Call the layer {name.replace('.', '_').replace('/', '_')}_1, say",
+                )
+            )
+        return name
+
+    def forward(self, x: Any) -> Any:
+        """Return the last layer's output, (B, ...), from the first layer's input, (B, ...)."""
+        for layer in self._modules.values():
+            x = layer(x)  # type: ignore[misc]  # no entry is None: __init__ puts modules there only
+        return x
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.children())
+
+    def __getitem__(self, key: int | str) -> nn.Module:
+        """Return a layer by position or by name.
+
+        Raises:
+            UnknownNameError: if there is no layer of that name.
+            IndexError: if there is no such position.
+        """
+        if isinstance(key, int):
+            return list(self._modules.values())[key]  # type: ignore[return-value]  # as above
+        if key not in self._modules:
+            raise unknown_name("layer", key, self._modules)
+        return self._modules[key]  # type: ignore[return-value]  # as above
+
+
+def _one(values: tuple[Shape, ...]) -> Shape | tuple[Shape, ...]:
+    return values[0] if len(values) == 1 else values
+
+
+def _triple(data: Any) -> tuple[Any, Any, Any] | None:
+    """Return validation data as x, y, weight: a pair or triple of arrays, or a source that yields them."""
+    if data is None or isinstance(data, (Dataset, DataLoader)):
+        return None if data is None else (data, None, None)
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data[1:]):
+        x, y, weight = (*data, None)[:3]
+        return x, y, weight
+    return data, None, None
+
+
+def _shuffle(value: Shuffle) -> Shuffle:
+    if value is True:
+        return "epoch"
+    if value not in ("epoch", "once", False):
+        raise ArgumentError(
+            complaint("fit(shuffle=)", expected='"epoch", "once" or False', received=f"{value!r}", fix='Pass shuffle="epoch"')
+        )
+    return value
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentError(
+            complaint("compile(device=)", expected="a device of this machine", received=f"{device!r}", fix='Pass device="auto"')
+        ) from error
+    return found
+
+
+@contextmanager
+def _noise(seed: int | None) -> Iterator[None]:
+    """Draw dropout and the like from `seed` inside, and leave torch's global generators as they were."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seeding.derive(seed, "noise"))
+        yield

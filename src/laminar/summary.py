@@ -1,0 +1,116 @@
+"""The table of a network: every layer with its output shape, parameters and multiply-adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from laminar.layers.base import Layer
+from laminar.shapes import Record, Trace, format_shape
+
+__all__ = ["Summary", "SummaryRow", "summarize"]
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One layer of the table.
+
+    Attributes:
+        path: the layer's place in the network.
+        layer: its class and settings.
+        output: shape of one observation of each output.
+        learnable: parameters that learn.
+        frozen: parameters that do not.
+        multiply_adds: for one observation.
+    """
+
+    path: str
+    layer: str
+    output: tuple[tuple[int, ...], ...]
+    learnable: int
+    frozen: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network's table; `str` gives it as text.
+
+    Attributes:
+        title: the network's class and the input's shape.
+        rows: one for each layer, in the order of the calls. A layer that is called twice has two rows and its parameters in
+            the first.
+        learnable: parameters of the whole network that learn, each counted once.
+        frozen: those that do not.
+        multiply_adds: of one observation through the whole network; 0 for operations that torch has no formula for.
+    """
+
+    title: str
+    rows: tuple[SummaryRow, ...]
+    learnable: int
+    frozen: int
+    multiply_adds: int
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        header = ("path", "layer", "output", "learnable", "frozen", "multiply-adds")
+        body = [
+            (
+                r.path,
+                r.layer,
+                " ".join(map(format_shape, r.output)),
+                f"{r.learnable:,}",
+                f"{r.frozen:,}",
+                f"{r.multiply_adds:,}",
+            )
+            for r in self.rows
+        ]
+        total = ("total", "", "", f"{self.learnable:,}", f"{self.frozen:,}", f"{self.multiply_adds:,}")
+        widths = [max(len(row[i]) for row in [header, *body, total]) for i in range(len(header))]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+
+        def line(cells: tuple[str, ...]) -> str:
+            aligned = [c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+            return "  ".join(aligned).rstrip()
+
+        return "\n".join([self.title, line(header), rule, *map(line, body), rule, line(total)])
+
+    def __repr__(self) -> str:
+        """Return one line: a shell shows it after the table itself was printed."""
+        return f"<Summary: {len(self.rows)} layers, {self.learnable + self.frozen:,} parameters>"
+
+
+def summarize(model: nn.Module, found: Trace, inputs: tuple[tuple[int, ...], ...]) -> Summary:
+    """Return the table of `model` from the trace of one run on observations of the shapes `inputs`."""
+    counted: set[int] = set()
+    rows = [_row(r, counted) for r in found.records if r.path and _is_leaf(r.module)]
+    learnable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    whole = next((r.multiply_adds for r in reversed(found.records) if r.path == ""), 0)
+    title = f"{type(model).__name__}, input {' '.join(map(format_shape, inputs))}"
+    return Summary(title, tuple(rows), learnable, frozen, whole)
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    return isinstance(module, Layer) or next(module.children(), None) is None or next(_own(module), None) is not None
+
+
+def _own(module: nn.Module) -> Iterator[nn.Parameter]:
+    return module.parameters(recurse=isinstance(module, Layer))
+
+
+def _row(record: Record, counted: set[int]) -> SummaryRow:
+    module = record.module
+    parameters = [p for p in module.parameters(recurse=isinstance(module, Layer)) if id(p) not in counted]
+    counted.update(id(p) for p in parameters)
+    settings = module.extra_repr()
+    return SummaryRow(
+        record.path,
+        f"{type(module).__name__}({settings})" if isinstance(module, Layer) and settings else type(module).__name__,
+        record.outputs,
+        sum(p.numel() for p in parameters if p.requires_grad),
+        sum(p.numel() for p in parameters if not p.requires_grad),
+        record.multiply_adds,
+    )
