@@ -31,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what tests draw or fetch out of the user's cache; it lasts from run to run beside pytest's own."""
-    if config.cache is not None:
+    if getattr(config, "cache", None) is not None:
         os.environ.setdefault("LAMINAR_CACHE", str(config.cache.mkdir("laminar")))
 
 
