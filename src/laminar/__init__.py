@@ -7,7 +7,7 @@
 (10,)
 """
 
-from laminar import activations, data, errors, initializers, layers, losses, metrics, optimizers
+from laminar import activations, data, errors, initializers, layers, losses, metrics, optimizers, plots
 from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
@@ -32,5 +32,6 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plots",
     "seed_all",
 ]

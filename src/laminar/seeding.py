@@ -53,6 +53,6 @@ def seeded(seed: int | None) -> Iterator[None]:
 
 
 def ambient_generator(*path: str | int) -> torch.Generator | None:
-    """Return the generator for `path` under the innermost `seeded`, or None where there is no seed (torch's global one is used)."""
+    """Return the generator for `path` under the innermost `seeded`; None where there is no seed, for torch's global one."""
     seed = _AMBIENT.get()
     return None if seed is None else generator(seed, *path)

@@ -1,0 +1,100 @@
+"""The command line: parses arguments, calls the rows below. `laminar --help` lists the commands."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from laminar.errors import LaminarError
+from laminar.names import Registry
+
+app = typer.Typer(
+    help="Laminar: define a layer, check it, train it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the layer file and the pictures.")] = Path("demo-output"),
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs for each of the three networks.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of initial weights and shuffling.")] = 0,
+) -> None:
+    """Define a layer, check its derivative, train three networks on digits, show the result."""
+    from laminar.studies.demo import demo as run
+
+    run(output, epochs=epochs, seed=seed, report=typer.echo)
+
+
+@app.command()
+def new_layer(
+    name: Annotated[str, typer.Argument(help="Name of the class, such as SoftClip.")],
+    folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
+) -> None:
+    """Write the skeleton of a layer, and a test of it that passes."""
+    from laminar.skeleton import write_skeleton
+
+    layer, test = write_skeleton(name, folder)
+    typer.echo(f"{layer}\n{test}\nRun it: cd {folder} && python -m pytest {test.name}")
+
+
+@app.command()
+def info() -> None:
+    """Say what Laminar runs on here: versions, device, threads, what is accelerated."""
+    for name, value in _information().items():
+        typer.echo(f"{name:<12} {value}")
+
+
+def _information() -> dict[str, str]:
+    import torch
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    yes_no = {True: "yes", False: "no"}
+    backends = torch.backends
+    return {
+        "laminar": version("laminar"),
+        "torch": torch.__version__,
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "device": f"cuda: {', '.join(devices)}" if devices else "cpu (no CUDA device found)",
+        "threads": f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} operations at a time",
+        "cpu": f"vector instructions {backends.cpu.get_cpu_capability()}, oneDNN {yes_no[backends.mkldnn.is_available()]}",
+        "bfloat16": yes_no[torch.cuda.is_bf16_supported()] + " on the GPU" if devices else "by autocast on the CPU",
+    }
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="Which study: digits.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 30,
+    output: Annotated[Path | None, typer.Option(help="JSON file for every run.")] = None,
+) -> None:
+    """Run a study of the mission and print its table."""
+    from laminar.studies import digits
+
+    module = Registry("study", {"digits": digits})[name]
+    outcomes = module.study(seeds=seeds, epochs=epochs, report=typer.echo)
+    typer.echo("\n" + module.table(outcomes))
+    if output is not None:
+        output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command line; an error that Laminar raised on purpose is one line, without a traceback."""
+    try:
+        app()
+    except LaminarError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The main job, start to end: a layer of one's own, its derivative checked, three networks trained, the result shown."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from laminar import layers as L
+from laminar import plots
+from laminar.data import digits
+from laminar.errors import FileError, complaint
+from laminar.fit.state import History
+from laminar.layers.base import Layer
+from laminar.model import Sequential
+from laminar.studies import digits as r5
+from laminar.studies.derivative import derivative_errors
+
+__all__ = ["Result", "demo"]
+
+_LAYER_FILE = "own_elu.py"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one network of the demo did.
+
+    Attributes:
+        name: which one.
+        accuracy: on the test part.
+        seconds: of the training.
+        history: every figure.
+    """
+
+    name: str
+    accuracy: float
+    seconds: float
+    history: History
+
+
+def demo(output: Path, *, epochs: int = 30, seed: int = 0, report: Callable[[str], object] = print) -> list[Result]:
+    """Run the demo and write its files to the folder `output`.
+
+    Args:
+        output: made if it is not there. A layer file that is there already is used as it is, not written again.
+        epochs: for each of the three networks.
+        seed: of initial weights and shuffling.
+        report: is given every paragraph of text.
+
+    Raises:
+        FileError: if the folder cannot be written to.
+    """
+    started = time.perf_counter()
+    own_elu = _own_layer(output, report)
+    _check(own_elu, report)
+    (x, y), (x_test, y_test) = digits()
+    networks = {
+        "with batch normalization": r5.network(own_elu(), batch_norm=True),
+        "without": r5.network(own_elu(), batch_norm=False),
+        "without, alpha fixed at 1": r5.network(L.ELU(1.0), batch_norm=False),
+    }
+    report(f"\n3. Train. {len(x):,} digits to learn from, {len(x_test):,} to be tested on. The first network:\n")
+    report(str(networks["with batch normalization"].build(x.shape[1:], seed=seed).summary(show=False)))
+    results = []
+    for name, model in networks.items():
+        report(f"\n{name}")
+        results.append(_train(name, model, (x, y), (x_test, y_test), epochs, seed))
+    report(f"\n4. Side by side, {epochs} {'epoch' if epochs == 1 else 'epochs'}, one run each:\n")
+    report(_side_by_side(results))
+    report("\nOne run each does not tell which is better: `laminar study digits` runs them from several seeds.")
+    _pictures(output, results, networks["with batch normalization"], x_test, y_test, report)
+    report(f"\nDone in {time.perf_counter() - started:.0f} s.")
+    return results
+
+
+def _own_layer(output: Path, report: Callable[[str], object]) -> type[Layer]:
+    path = output / _LAYER_FILE
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            shutil.copyfile(Path(__file__).with_name(_LAYER_FILE), path)
+    except OSError as error:
+        raise FileError(
+            complaint(
+                "demo(output=)", expected="a folder that can be written to", received=str(error), fix="Choose another folder"
+            )
+        ) from error
+    report(f"1. Define. The layer is in {path}: open it, change it, run this again.\n")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    start = next((i for i, line in enumerate(lines) if line.startswith("class ")), 0)
+    report("\n".join(f"    {line}".rstrip() for line in lines[start:]))
+    spec = importlib.util.spec_from_file_location("own_elu", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Any = getattr(module, "OwnELU", None)
+    if not (isinstance(found, type) and issubclass(found, Layer)):
+        raise FileError(
+            complaint(str(path), expected="a layer class named OwnELU", received="none", fix="Name it so, or delete the file")
+        )
+    return found
+
+
+def _check(own_elu: type[Layer], report: Callable[[str], object]) -> None:
+    report("\n2. Check. The hand-written derivative, in float64:\n")
+    if own_elu.backward is Layer.backward:
+        report("    there is none: autograd differentiates the layer.")
+        return
+    errors = derivative_errors(own_elu(), (3, 4, 4))
+    for what, error, bound in (
+        ("autograd", errors.from_autograd, 1e-12),
+        ("central differences", errors.from_differences, 1e-7),
+    ):
+        verdict = "right" if error <= bound else "WRONG"
+        report(f"    against {what:<20} largest relative error {error:.1e}, allowed {bound:.0e}: {verdict}")
+    report(f"    ({errors.numbers} partial derivatives: input and learnables)")
+
+
+def _train(name: str, model: Sequential, data: Any, test: Any, epochs: int, seed: int) -> Result:
+    started = time.perf_counter()
+    history = r5.train(model, data, seed=seed, epochs=epochs, verbose=1)
+    seconds = time.perf_counter() - started
+    return Result(name, model.evaluate(*test)["accuracy"], seconds, history)
+
+
+def _side_by_side(results: list[Result]) -> str:
+    longest = max(len(r.name) for r in results)
+    first = results[0].seconds
+    lines = [f"    {'network':<{longest}}  test accuracy  training time  ratio"]
+    lines += [f"    {r.name:<{longest}}  {r.accuracy:>13.2%}  {r.seconds:>11.1f} s  {r.seconds / first:>5.2f}" for r in results]
+    return "\n".join(lines)
+
+
+def _pictures(output: Path, results: list[Result], model: Sequential, x: Any, y: Any, report: Callable[[str], object]) -> None:
+    curves = plots.history({r.name: r.history for r in results}, per="iteration")
+    grid = plots.predictions(x, model.classify(x), y, probabilities=model.predict(x))
+    for figure, name, what in (
+        (curves, "curves.png", "loss and accuracy of the three networks"),
+        (grid, "digits.png", "test digits with their predicted labels, worst first"),
+    ):
+        report(f"{'' if name != 'curves.png' else chr(10)}{plots.save(figure, output / name)}: {what}")

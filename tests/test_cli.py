@@ -1,0 +1,68 @@
+"""The command line, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import laminar
+from laminar import cli
+from laminar.studies import demo as demo_module
+from laminar.studies import digits as r5
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    part = rng.random((256, 1, 28, 28), dtype=np.float32), np.arange(256) % 10
+    for module in (demo_module, r5):
+        monkeypatch.setattr(module, "digits", lambda: (part, part))
+
+
+def test_info_names_versions_device_and_threads() -> None:
+    done = runner.invoke(cli.app, ["info"])
+    assert done.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
+    assert lines["laminar"] == laminar.__version__
+    assert {"torch", "python", "device", "threads", "cpu", "bfloat16"} <= set(lines)
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_demo(tmp_path: Path) -> None:
+    done = runner.invoke(cli.app, ["demo", "--epochs", "1", "--output", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_study(tmp_path: Path) -> None:
+    file = tmp_path / "runs.json"
+    done = runner.invoke(cli.app, ["study", "digits", "--seeds", "1", "--epochs", "1", "--output", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "| variant | seeds |" in done.output
+    assert [r["variant"] for r in json.loads(file.read_text())] == list(r5.VARIANTS)
+
+
+def test_new_layer(tmp_path: Path) -> None:
+    done = runner.invoke(cli.app, ["new-layer", "SoftClip", "--folder", str(tmp_path)])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[:2] == [str(tmp_path / "soft_clip.py"), str(tmp_path / "test_soft_clip.py")]
+
+
+def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["laminar", "study", "digit"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits.\n"
+
+
+def test_no_command_shows_the_help() -> None:
+    done = runner.invoke(cli.app, [])
+    assert "new-layer" in done.output
