@@ -70,7 +70,7 @@ class Metric(ABC):
 
 def _per_observation(values: Tensor) -> Tensor:
     """Return (B,), floating: the mean over all axes but the first."""
-    values = values if values.is_floating_point() else values.to(torch.float32)
+    values = values if values.is_floating_point() else values.float()
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
@@ -149,7 +149,10 @@ class Accuracy(Metric):
         """See `Metric.values`."""
         if prediction.ndim < 2 or prediction.shape[1] == 1:
             return BinaryAccuracy(name=self.name).values(prediction, target)
-        return _per_observation(prediction.argmax(1) == _class_numbers(self.name, prediction, target))
+        chosen = prediction.argmax(1)
+        if chosen.shape != target.shape:
+            target = _class_numbers(self.name, prediction, target)
+        return _per_observation(chosen == target)
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def _too_few_classes(metric: TopKAccuracy, output_shape: tuple[int, ...]) -> Arg
     """Return the error for a metric that would be 1 whatever the network says."""
     classes = output_shape[0] if output_shape else 1
     expected, received = f"more than {metric.k} classes", f"{classes}"
-    fix = 'Use "accuracy", or a smaller k: top_2_accuracy'
+    fix = 'Use "accuracy"' + (f", or k={classes - 1}" if classes > 2 else "")
     return ArgumentError(complaint(f"metric '{metric.name}'", expected=expected, received=received, fix=fix))
 
 

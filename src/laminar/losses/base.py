@@ -152,5 +152,7 @@ def match(prediction: Tensor, target: Tensor, name: str) -> tuple[Tensor, Tensor
             f"Pass target.reshape({tuple(prediction.shape)})" if prediction.numel() == target.numel() else "Pass such a target"
         )
         raise ShapeError(complaint(f"loss '{name}'", expected=expected, received=received, fix=fix))
+    if target.dtype is prediction.dtype and prediction.dtype not in _HALF:
+        return prediction, target
     prediction = full(prediction)
-    return prediction, target if target.dtype is prediction.dtype else target.to(prediction.dtype)
+    return prediction, target.to(prediction.dtype)
