@@ -234,8 +234,9 @@ def _chunks(url: str) -> Iterator[bytes]:
 
 
 def _reason(problem: object) -> str:
-    """Return what went wrong without Python's decorations: "Connection refused" for a ConnectionRefusedError."""
-    return (isinstance(problem, OSError) and problem.strerror) or str(problem) or type(problem).__name__
+    """Return what went wrong on one line, without Python's decorations: "Connection refused" for a ConnectionRefusedError."""
+    text = (isinstance(problem, OSError) and problem.strerror) or str(problem)
+    return " ".join(text.split()) or type(problem).__name__
 
 
 @contextlib.contextmanager
