@@ -72,16 +72,17 @@ def _information() -> dict[str, str]:
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="Which study: digits.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 30,
+    name: Annotated[str, typer.Argument(help="Which study: digits or mnist.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each variant; the study's own number if not given.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each run; the study's own number if not given.")] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for every run.")] = None,
 ) -> None:
     """Run a study of the mission and print its table."""
-    from laminar.studies import digits
+    from laminar.studies import digits, mnist
 
-    module = Registry("study", {"digits": digits})[name]
-    outcomes = module.study(seeds=seeds, epochs=epochs, report=typer.echo)
+    module = Registry("study", {"digits": digits, "mnist": mnist})[name]
+    given = {key: value for key, value in (("seeds", seeds), ("epochs", epochs)) if value is not None}
+    outcomes = module.study(report=typer.echo, **given)
     typer.echo("\n" + module.table(outcomes))
     if output is not None:
         output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")

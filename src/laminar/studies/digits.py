@@ -20,7 +20,7 @@ from laminar.layers.base import Layer
 from laminar.model import Sequential
 from laminar.optimizers import SGDM
 
-__all__ = ["PUBLISHED", "VARIANTS", "Outcome", "network", "run", "study", "table", "train"]
+__all__ = ["PUBLISHED", "VARIANTS", "Outcome", "as_rows", "network", "run", "study", "table", "train"]
 
 PUBLISHED: Mapping[str, str] = {
     "with batch normalization": "0.9878, 0.9872",
@@ -89,12 +89,19 @@ def train(model: Sequential, data: Any, *, seed: int, epochs: int = 30, verbose:
     return model.fit(x, y, epochs=epochs, batch_size=128, shuffle="once", drop_last=True, seed=seed, verbose=verbose)
 
 
-def run(variant: str, seed: int, *, epochs: int = 30, verbose: int = 0) -> Outcome:
-    """Train one variant from one seed and return how it did on the test part."""
-    (x, y), (x_test, y_test) = digits()
+def run(variant: str, seed: int, data: Any, *, epochs: int = 30) -> Outcome:
+    """Train one variant from one seed and return how it did on the test part.
+
+    Args:
+        variant: a name of `VARIANTS`.
+        seed: of initial weights and shuffling.
+        data: ((x, y), (x_test, y_test)), images of 28 by 28.
+        epochs: passes over the training part.
+    """
+    (x, y), (x_test, y_test) = data
     model = VARIANTS[variant]()
     started = time.perf_counter()
-    history = train(model, (x, y), seed=seed, epochs=epochs, verbose=verbose)
+    history = train(model, (x, y), seed=seed, epochs=epochs)
     seconds = time.perf_counter() - started
     accuracy = model.evaluate(x_test, y_test)["accuracy"]
     return Outcome(variant, seed, accuracy, seconds, len(history.iterations["loss"]))
@@ -108,10 +115,11 @@ def study(*, seeds: int = 5, epochs: int = 30, report: Callable[[str], object] =
     """
     if seeds < 1:
         raise ArgumentError(complaint("study(seeds=)", expected="at least 1", received=f"{seeds}", fix="Pass seeds=5"))
+    data = digits()
     outcomes = []
     for seed in range(seeds):
         for variant in VARIANTS:
-            outcome = run(variant, seed, epochs=epochs)
+            outcome = run(variant, seed, data, epochs=epochs)
             outcomes.append(outcome)
             report(f"seed {seed}  {variant:<26}  accuracy {outcome.accuracy:.4f}  {outcome.seconds:6.1f} s")
     return outcomes
