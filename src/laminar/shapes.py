@@ -8,16 +8,19 @@ branches on one) is run with one observation of zeros on the device it lives on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.hooks import RemovableHandle
 
 from laminar.errors import LaminarError, LayerError, complaint
 
@@ -94,7 +97,7 @@ def normalize_shape(shape: int | Sequence[int]) -> Shape:
     >>> normalize_shape(5), normalize_shape([3, 2])
     ((5,), (3, 2))
     """
-    return (int(shape),) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    return tuple(int(n) for n in shape) if isinstance(shape, Iterable) else (int(shape),)
 
 
 def tracing() -> bool:
@@ -146,59 +149,169 @@ class _OnMeta(TorchDispatchMode):
         return result
 
 
-def _shapes_of(value: object) -> tuple[Shape, ...]:
-    return tuple(tuple(leaf.shape[1:]) for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.dim() > 0)
+class _Started(NamedTuple):
+    """A call under way."""
+
+    flops: int
+    path: str
+    module: nn.Module
+    sizes: tuple[Shape, ...]
+
+
+def _shapes_of(value: object, batch: int) -> tuple[Shape, ...]:
+    return tuple(_observation(leaf.shape, batch) for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.dim() > 0)
+
+
+def _observation(shape: Sequence[int], batch: int) -> Shape:
+    """Return `shape` without the batch axis: the first, but the second in a state (layers, batch, features) of an LSTM."""
+    axis = 0 if batch not in shape else shape.index(batch)
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+class _Noted(NamedTuple):
+    """How a module was."""
+
+    module: nn.Module
+    kind: type
+    training: bool
+    attributes: dict[str, Any]
+    tables: list[tuple[Any, Any]]
+
+
+class _Before:
+    """How every module was, to be put back after the run: mode, attributes, tables of buffers, parameters and sub-modules."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._known: dict[int, _Noted] = {}
+        self._unbuilt: set[int] = set()
+        for sub in module.modules():
+            self.add(sub, sub.training)
+
+    def add(self, sub: nn.Module, training: bool) -> None:
+        """Note how `sub` is, unless that is known, and that it is to be in the mode `training` afterwards."""
+        if id(sub) in self._known:
+            return
+        self._note(sub, training)
+        if _is_unbuilt(sub) and not _is_lazy(sub):
+            self._unbuilt.add(id(sub))
+
+    def built_now(self, sub: nn.Module) -> bool:
+        """Return whether `sub` was built since; then what its build made is to stay."""
+        if id(sub) not in self._unbuilt:
+            return False
+        self._unbuilt.remove(id(sub))
+        old = self._known[id(sub)]
+        self._note(sub, old.training)
+        for inner in sub.modules():  # they have the mode of the run
+            self.add(inner, old.training)
+        if "forward" not in old.attributes:  # a layer with hooks has one there for the moment of this call
+            self._known[id(sub)].attributes.pop("forward", None)
+        return True
+
+    def _note(self, sub: nn.Module, training: bool) -> None:
+        tables = [(v, v.copy()) for v in sub.__dict__.values() if type(v) in (list, dict, set, OrderedDict)]
+        self._known[id(sub)] = _Noted(sub, type(sub), training, dict(sub.__dict__), tables)
+
+    def put_back(self) -> None:
+        """Leave every module as it was noted; but a lazy module of torch, which is of another class now, as it is."""
+        for sub, kind, training, attributes, tables in self._known.values():
+            if type(sub) is kind:
+                sub.__dict__.clear()
+                sub.__dict__.update(attributes)
+                for table, entries in tables:
+                    table.clear()
+                    (table.extend if isinstance(table, list) else table.update)(entries)
+            sub.training = training
+
+
+def _is_unbuilt(module: nn.Module) -> bool:
+    return getattr(module, "built", True) is False or _is_lazy(module)
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
+
+
+class _Recorder:
+    """Notes every call below a module, by hooks on each of its sub-modules, those that a layer's build creates as well."""
+
+    def __init__(self, records: list[Record], flops: Callable[[], int], batch: int, before: _Before) -> None:
+        self._records, self._flops, self._batch, self._before = records, flops, batch, before
+        self._hooked: set[int] = set()
+        self.handles: list[RemovableHandle] = []
+        self.started: list[_Started] = []
+
+    def watch(self, module: nn.Module, path: str) -> None:
+        """Register the hooks on `module`, which stands at `path`, and on all below it."""
+        for name, sub in module.named_modules():
+            if id(sub) not in self._hooked:
+                self._hooked.add(id(sub))
+                place = "/".join(filter(None, [path, name.replace(".", "/")]))
+                self.handles += [
+                    sub.register_forward_pre_hook(partial(self._enter, place), with_kwargs=True, prepend=True),
+                    sub.register_forward_hook(partial(self._leave, place), with_kwargs=True),
+                ]
+
+    def _enter(self, path: str, sub: nn.Module, args: Any, kwargs: Any) -> None:
+        sizes = _shapes_of((args, kwargs), self._batch)
+        self.started.append(_Started(self._flops(), path, sub, sizes))
+        if getattr(sub, "checks_shapes", False):  # by this mark and not by its name: torch's LSTM has a check_input too
+            sub.check_input(*sizes)  # type: ignore[operator]  # the mark is that of a Layer, which has the method
+        if _is_lazy(sub):  # torch's own hook would create its parameters on meta
+            with real_tensors():
+                sub.initialize_parameters(*args, **kwargs)  # type: ignore[operator]  # what makes a module lazy
+        if self._before.built_now(sub):
+            self.watch(sub, path)
+
+    def _leave(self, path: str, sub: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        begun = self.started.pop()
+        while begun.module is not sub:  # calls that ended in an exception which `sub` caught
+            begun = self.started.pop()
+        used = self._flops() - begun.flops
+        if result is None:
+            raise LayerError(
+                complaint(
+                    _where(path, sub),
+                    expected="forward to return a tensor",
+                    received="None",
+                    fix="Add a return statement to its forward",
+                )
+            )
+        self._records.append(
+            Record(
+                path, sub, _shapes_of((args, kwargs), self._batch), _shapes_of(result, self._batch), used // 2 // self._batch
+            )
+        )
 
 
 @contextmanager
 def _recording(module: nn.Module, records: list[Record], flops: Callable[[], int], batch: int) -> Iterator[None]:
-    """Note every call below `module` in `records`."""
-    handles, started = [], list[tuple[int, str, nn.Module, tuple[Shape, ...]]]()
-
-    def hooks_for(path: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        def before(sub: nn.Module, args: Any, kwargs: Any) -> None:
-            sizes = _shapes_of((args, kwargs))
-            started.append((flops(), path, sub, sizes))
-            check = getattr(sub, "check_input", None)
-            if callable(check):
-                check(*sizes)
-
-        def after(sub: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-            used = flops() - started.pop()[0]
-            if result is None:
-                raise LayerError(
-                    f"layer {path!r} ({type(sub).__name__}): expected forward to return a tensor, received None. "
-                    "Add a return statement to its forward."
-                )
-            records.append(Record(path, sub, _shapes_of((args, kwargs)), _shapes_of(result), used // 2 // batch))
-
-        return before, after
-
-    for name, sub in module.named_modules():
-        before, after = hooks_for(name.replace(".", "/"))
-        handles.append(sub.register_forward_pre_hook(before, with_kwargs=True, prepend=True))
-        handles.append(sub.register_forward_hook(after, with_kwargs=True))
+    """Run `module` in inference mode inside, note every call below it in `records`, and put back what the run changed."""
+    before = _Before(module)
+    recorder = _Recorder(records, flops, batch, before)
+    recorder.watch(module, "")
+    module.eval()
     try:
         yield
     except LaminarError:
         raise
     except Exception as error:
-        raise _failure(error, started) from error
+        raise _failure(error, recorder.started) from error
     finally:
-        for handle in handles:
+        before.put_back()
+        for handle in recorder.handles:
             handle.remove()
 
 
-def _failure(error: Exception, started: Sequence[tuple[int, str, nn.Module, tuple[Shape, ...]]]) -> LayerError:
+def _failure(error: Exception, started: Sequence[_Started]) -> LayerError:
     """Return the error that names the innermost module that was running, and says what it said."""
     if not started:
         return LayerError(f"the network: forward failed: {_first_line(error)}.")
     _, path, module, sizes = started[-1]
-    where = getattr(module, "label", None) or f"{f'layer {path!r}' if path else 'the network'} ({type(module).__name__})"
     received = " and ".join(format_batch(s) for s in sizes) or "no tensor"
     return LayerError(
         complaint(
-            where,
+            _where(path, module),
             expected="an input that its forward can take",
             received=f"{received}, on which it raised {type(error).__name__}: {_first_line(error)}",
             fix="Check it against the output of the layer before it in model.summary()",
@@ -206,51 +319,22 @@ def _failure(error: Exception, started: Sequence[tuple[int, str, nn.Module, tupl
     )
 
 
+def _where(path: str, module: nn.Module) -> str:
+    own = getattr(module, "label", None)  # a Layer knows its path in the whole network, of which this may be a part
+    return own if isinstance(own, str) else f"{f'layer {path!r}' if path else 'the network'} ({type(module).__name__})"
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-
-
-@contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Run in inference mode and put back every attribute and buffer that the run replaced or wrote to."""
-    modules = list(module.modules())
-    before = [(m, m.training, dict(m.__dict__), dict(m._buffers)) for m in modules]
-    unbuilt = {id(m) for m in modules if getattr(m, "built", True) is False or _is_lazy(m)}
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training, attributes, buffers in before:
-            if id(m) in unbuilt:  # what its build made is to stay
-                _drop_meta(m, attributes)
-            else:
-                m.__dict__.clear()
-                m.__dict__.update(attributes)
-                m._buffers.clear()
-                m._buffers.update(buffers)
-            m.training = training
-
-
-def _is_lazy(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
-
-
-def _drop_meta(module: nn.Module, attributes: dict[str, Any]) -> None:
-    for name, value in list(module.__dict__.items()):
-        if isinstance(value, Tensor) and value.is_meta:
-            if name in attributes:
-                module.__dict__[name] = attributes[name]
-            else:
-                del module.__dict__[name]
 
 
 def _on_meta(module: nn.Module, shapes: Sequence[Shape], dtype: torch.dtype) -> Trace:
     found = Trace()
     mode = _OnMeta()
     inputs = [torch.empty((_META_BATCH, *shape), dtype=dtype, device="meta") for shape in shapes]
-    with _unchanged(module), _recording(module, found.records, lambda: mode.flops, _META_BATCH), torch.no_grad(), mode:
+    with _recording(module, found.records, lambda: mode.flops, _META_BATCH), torch.no_grad(), mode:
         result = module(*inputs)
-    return _finish(found, result)
+    return _finish(found, result, _META_BATCH)
 
 
 def _on_device(module: nn.Module, shapes: Sequence[Shape], dtype: torch.dtype) -> Trace:
@@ -259,24 +343,53 @@ def _on_device(module: nn.Module, shapes: Sequence[Shape], dtype: torch.dtype) -
     found = Trace()
     own = next((t for t in [*module.parameters(), *module.buffers()] if not t.is_meta), None)
     device = own.device if own is not None else torch.device("cpu")
-    written = [(b, b.clone()) for b in module.buffers() if not b.is_meta]
     inputs = [torch.zeros((1, *shape), dtype=dtype, device=device) for shape in shapes]
     counter = FlopCounterMode(display=False)
-    rng = torch.get_rng_state()
+    drawn = [] if device.type == "cpu" else [device]
+    recording = _recording(module, found.records, counter.get_total_flops, 1)
+    # what initial values have drawn stays drawn: the next network would start from the same ones
+    building = any(_is_unbuilt(m) for m in module.modules())
+    kept: AbstractContextManager[None] = nullcontext() if building else torch.random.fork_rng(drawn, device_type=device.type)
+    with kept, _values_kept(module), _plain_kernels(), recording, torch.no_grad(), counter:
+        result = module(*inputs)
+    return _finish(found, result, 1)
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Run without the fused kernels of recurrent networks, in which nothing can be counted."""
+    backends: tuple[Any, Any] = (torch.backends.mkldnn, torch.backends.cudnn)
+    enabled = [backend.enabled for backend in backends]
     try:
-        with _unchanged(module), _recording(module, found.records, counter.get_total_flops, 1), torch.no_grad(), counter:
-            result = module(*inputs)
+        for backend in backends:
+            backend.enabled = False
+        yield
     finally:
-        torch.set_rng_state(rng)
+        for backend, value in zip(backends, enabled, strict=True):
+            backend.enabled = value
+
+
+@contextmanager
+def _values_kept(module: nn.Module) -> Iterator[None]:
+    """Put back what the run writes into buffers and other tensors that are no parameters."""
+    held = [t for m in module.modules() for t in [*m._buffers.values(), *m.__dict__.values()] if isinstance(t, Tensor)]
+    written = [(t, t.detach().clone()) for t in held if not (t.is_meta or nn.parameter.is_lazy(t))]
+    try:
+        yield
+    finally:
         with torch.no_grad():
-            for buffer, value in written:
-                buffer.copy_(value)
-    return _finish(found, result)
+            for tensor, value in written:
+                tensor.copy_(value)
 
 
-def _finish(found: Trace, result: object) -> Trace:
+def _own_dtype(module: nn.Module) -> torch.dtype:
+    """Return the dtype of the module's first parameter that is a float, torch's default where it has none."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def _finish(found: Trace, result: object, batch: int) -> Trace:
     leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-    found.outputs = _shapes_of(result)
+    found.outputs = _shapes_of(result, batch)
     if leaves:
         found.output_dtype = leaves[0].dtype
     return found
@@ -288,7 +401,7 @@ def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | None =
     Args:
         module: any `torch.nn.Module`.
         *shapes: the shape of one observation of each input, without the batch axis.
-        dtype: the inputs' dtype; torch's default float where None.
+        dtype: the inputs' dtype; that of the parameters where None, or torch's default where there are none.
 
     Returns:
         The calls and the output shapes. The module's values, buffers, mode and random numbers are as they were.
@@ -302,14 +415,15 @@ def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | None =
     [('0', ((20, 24, 24),), 288000), ('1', ((11520,),), 0)]
     """
     plain = [normalize_shape(shape) for shape in shapes]
+    dtype = dtype or _own_dtype(module)
     token = _TRACING.set(True)
     try:
         try:
-            return _on_meta(module, plain, dtype or torch.get_default_dtype())
+            return _on_meta(module, plain, dtype)
         except LaminarError as error:
             if error.__cause__ is None:  # a layer's own word; what torch said may only mean that values were missing
                 raise
-            return _on_device(module, plain, dtype or torch.get_default_dtype())
+            return _on_device(module, plain, dtype)
     finally:
         _TRACING.reset(token)
 

@@ -158,6 +158,23 @@ def test_no_gradient_needed_means_none_is_made() -> None:
     assert not layer(x).requires_grad
 
 
+def test_autograd_in_place_of_a_backward_that_is_taken_away() -> None:
+    """Its forward still returns a memory; that of a class which says nothing of it is dropped."""
+
+    class Automatic(Two):
+        backward = lm.Layer.backward
+
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, requires_grad=True)
+    ours, plain = Two(), Automatic()
+    ours(x, x)
+    z = plain(x, x)
+    assert [type(t) for t in z] == [Tensor, Tensor]
+    plain.load_state_dict(ours.state_dict())
+    for g, w in zip(*(torch.autograd.grad(sum(t.sum() for t in m(x, 2 * x)), x) for m in (ours, plain)), strict=True):
+        torch.testing.assert_close(g, w)
+
+
 def test_an_output_that_is_the_input() -> None:
     class Same(lm.Layer):
         def forward(self, x: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as _torch_module
 
 from laminar import initializers, seeding, shapes
-from laminar.errors import LayerError, ShapeError, complaint
+from laminar.errors import LaminarError, LayerError, ShapeError, complaint
 from laminar.layers.handwritten import run_with_backward
 from laminar.names import unknown_name
-from laminar.shapes import Shape, normalize_shape
+from laminar.shapes import Shape, format_shape, normalize_shape
 
 __all__ = ["Layer", "default_name", "label_of"]
 
@@ -62,6 +62,7 @@ class Layer(nn.Module):
         built: whether the learnables exist.
         input_shape: the shape it was built for, without the batch axis; None before, or where there is nothing to build.
         has_memory: whether `backward` takes a memory, so that `forward` returns one.
+        checks_shapes: tells a trace that `check_input` is ours; other modules have methods of that name.
 
     Raises:
         LayerError: when called, if `forward` returns None or not the pair that `backward` needs.
@@ -87,6 +88,7 @@ class Layer(nn.Module):
     """
 
     has_memory: ClassVar[bool] = False
+    checks_shapes: ClassVar[bool] = True
     _overrides_build: ClassVar[bool] = False
     _overrides_backward: ClassVar[bool] = False
     _overrides_predict: ClassVar[bool] = False
@@ -121,7 +123,8 @@ class Layer(nn.Module):
     def check_input(self, *shape: Any) -> None:
         """Refuse an input shape (without the batch axis, one for each input) that the layer cannot take: raise a ShapeError.
 
-        It is called before `build`, and whenever a network is shown data of another shape; not at every step.
+        It is called before `build`, whenever a network is shown data of another shape, and when `forward` fails; not at
+        every step.
         """
 
     def predict(self, *inputs: Any) -> Any:
@@ -262,7 +265,7 @@ class Layer(nn.Module):
         >>> layer = Layer()
         >>> layer.alpha = layer.learnable(3, init=0.5)
         >>> layer.freeze("alpha")
-        ... layer.alpha.requires_grad
+        >>> layer.alpha.requires_grad
         False
         """
         for name in self._named(names):
@@ -317,33 +320,67 @@ class Layer(nn.Module):
         wide = first.dtype in (torch.float32, torch.float64)
         self.__dict__["_build_place"] = (device, first.dtype if wide else torch.get_default_dtype())
         self.input_shape = sizes[0] if len(sizes) == 1 else tuple(sizes)
+        tables = [(table, table.copy()) for table in (self._parameters, self._buffers, self._modules)]
+        declared, frozen, older = self._declared, set(self._frozen), set(self.modules())
         try:
             with shapes.real_tensors(), torch.no_grad():
                 self.check_input(*sizes)
                 self.build(*sizes)
-        except BaseException:
+            self._check_frozen()
+        except BaseException as error:
             # a half-built layer must not look built, nor complain of a second declaration when it is tried again
-            self._parameters.clear()
-            self._buffers.clear()
-            self.__dict__.update(_declared=0, input_shape=None)
+            for table, entries in tables:
+                table.clear()
+                table.update(entries)  # type: ignore[arg-type]  # its own copy
+            self.__dict__.update(_declared=declared, _frozen=frozen, input_shape=None)
+            if shapes.tracing() and isinstance(error, Exception) and not isinstance(error, LaminarError):
+                raise self._build_failure(error, sizes) from error
             raise
         finally:
             del self.__dict__["_build_place"]
+        self._adopt(older)
+        self.built = True
+
+    def _adopt(self, older: set[nn.Module]) -> None:
+        """Give the modules that build created this layer's mode, and all layers inside a path for their initial values."""
+        for name, sub in self.named_modules():
+            if sub not in older:
+                sub.training = self.training
+            if isinstance(sub, Layer) and sub is not self:
+                sub.path = f"{self.path or self.name}/{name.replace('.', '/')}"
+
+    def _check_frozen(self) -> None:
         unknown = [n for n in self._frozen if n not in self._parameters]
         if unknown:
             raise unknown_name(f"{self.label}: learnable", unknown[0], self._parameters)
-        self.built = True
+
+    def _build_failure(self, error: Exception, sizes: Sequence[Shape]) -> LayerError:
+        """Return the error that names this layer, where the traceback alone would only show the network."""
+        first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+        return LayerError(
+            complaint(
+                self.label,
+                expected="a shape that its build can take",
+                received=f"{' and '.join(map(format_shape, sizes))}, on which it raised {type(error).__name__}: {first}",
+                fix="Check it against the output of the layer before it",
+            )
+        )
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         """Build the layer if need be, then run `predict`, or `forward` with its derivative."""
         if not self.built:
             torch.compiler.disable(self._build_for)(inputs)
-        if not (self._overrides_backward or self._overrides_predict):
-            z = super().__call__(*inputs, **kwargs)
-        elif not self._has_hooks():
-            z = self._dispatch(*inputs, **kwargs)
-        else:
-            z = self._call_with_hooks(*inputs, **kwargs)
+        try:
+            if not (self._overrides_backward or self._overrides_predict or self.has_memory):
+                z = super().__call__(*inputs, **kwargs)
+            elif not self._has_hooks():
+                z = self._dispatch(*inputs, **kwargs)
+            else:
+                z = self._call_with_hooks(*inputs, **kwargs)
+        except RuntimeError:
+            # torch's word on it; if the shape is to blame, the layer says so better
+            self.check_input(*(tuple(t.shape[1:]) for t in inputs if isinstance(t, Tensor)))
+            raise
         if z is None:
             raise LayerError(
                 complaint(
@@ -432,7 +469,7 @@ def set_trainable(module: nn.Module, value: bool) -> None:
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     >>> set_trainable(net, False)
-    ... any(p.requires_grad for p in net.parameters())
+    >>> any(p.requires_grad for p in net.parameters())
     False
     """
     for sub in module.modules():
