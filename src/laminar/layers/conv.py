@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from laminar.errors import ShapeError, complaint
 from laminar.layers.activation import ActivatedLayer
-from laminar.layers.core import WeightOptions, positive
+from laminar.layers.core import WeightOptions, checked, positive
 from laminar.layers.windows import Padding, Window
-from laminar.shapes import Shape, format_shape
+from laminar.shapes import Shape, format_batch, format_shape
 
 __all__ = ["Conv2D"]
 
@@ -40,6 +40,7 @@ class Conv2D(ActivatedLayer):
         ArgumentError: if a number is not possible.
         ShapeError: if the input is not (batch, channels, height, width), or smaller than the kernel.
 
+    >>> import torch
     >>> Conv2D(2, 3, strides=2)(torch.zeros(1, 3, 7, 7)).shape
     torch.Size([1, 2, 3, 3])
     """
@@ -59,7 +60,7 @@ class Conv2D(ActivatedLayer):
         self.filters = positive("Conv2D(filters=)", filters)
         self.groups = positive("Conv2D(groups=)", groups)
         self.window = Window.make("Conv2D", ("kernel_size", kernel_size), strides, padding, dilation_rate, 2)
-        self.options = options
+        self.options = checked("Conv2D", options)
 
     def check_input(self, shape: Shape) -> None:
         """Refuse a shape that this layer cannot take.
@@ -83,7 +84,7 @@ class Conv2D(ActivatedLayer):
                 complaint(
                     self.label,
                     expected=f"input of {channels} channels",
-                    received=f"{format_shape(shape)}, {shape[0]} channels",
+                    received=f"{format_batch(shape)}, {shape[0]} channels",
                     fix=f"Give it {channels} channels, or build a new layer",
                 )
             )

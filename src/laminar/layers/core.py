@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from laminar import initializers
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.base import Layer
+from laminar.names import unknown_name
 from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
 
-__all__ = ["Dense", "Dropout", "Flatten", "Reshape", "WeightOptions", "positive"]
+__all__ = ["Dense", "Dropout", "Flatten", "Reshape", "WeightOptions", "checked", "is_number", "positive"]
 
 
 class WeightOptions(TypedDict, total=False):
@@ -43,7 +46,7 @@ def positive(where: str, value: object, *, least: int = 1) -> int:
     >>> positive("Dense(units=)", 10)
     10
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ArgumentError(
             complaint(
                 where,
@@ -52,7 +55,34 @@ def positive(where: str, value: object, *, least: int = 1) -> int:
                 fix=f"Pass {least} or more",
             )
         )
-    return value
+    return int(value)
+
+
+def is_number(value: object) -> bool:
+    """Return whether `value` is one real number, Python's or NumPy's.
+
+    >>> is_number(0.5), is_number("0.5"), is_number(True)
+    (True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def checked(owner: str, options: WeightOptions) -> WeightOptions:
+    """Return the options of layer class `owner`, having looked up their names.
+
+    Raises:
+        UnknownNameError: on an unknown option or initializer.
+
+    >>> checked("Dense", {"use_bias": False})
+    {'use_bias': False}
+    """
+    given: Mapping[str, Any] = options
+    for name in given:
+        if name not in WeightOptions.__annotations__:
+            raise unknown_name(f"{owner}: argument", name, WeightOptions.__annotations__)
+        if name.endswith("_initializer"):
+            initializers.get(given[name])
+    return options
 
 
 class Dense(ActivatedLayer):
@@ -83,7 +113,7 @@ class Dense(ActivatedLayer):
     ) -> None:
         super().__init__(activation, name=options.get("name"))
         self.units = positive("Dense(units=)", units)
-        self.options = options
+        self.options = checked("Dense", options)
 
     def check_input(self, shape: Shape) -> None:
         """Refuse a shape that this layer cannot take.
@@ -124,7 +154,7 @@ class Dense(ActivatedLayer):
 
 
 class Flatten(Layer):
-    """Makes one axis of all axes but the batch: (B, C, H, W) becomes (B, C·H·W).
+    """Makes one axis of all axes but the batch: (B, C, H, W) becomes (B, C·H·W), and (B,) becomes (B, 1).
 
     >>> Flatten()(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 48])
@@ -132,7 +162,7 @@ class Flatten(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, product of the other axes) from x of shape (B, ...)."""
-        return x.flatten(1)
+        return x.flatten(1) if x.dim() > 1 else x[:, None]
 
 
 class Reshape(Layer):
@@ -143,6 +173,7 @@ class Reshape(Layer):
         name: the layer's name.
 
     Raises:
+        ArgumentError: if the shape cannot be one.
         ShapeError: when called, if the numbers of an observation do not fit the shape.
 
     >>> Reshape((1, 28, 28))(torch.zeros(2, 784)).shape
@@ -151,7 +182,18 @@ class Reshape(Layer):
 
     def __init__(self, shape: int | Sequence[int], *, name: str | None = None) -> None:
         super().__init__(name=name)
-        self.shape = normalize_shape(shape)
+        entries: list[Any] = list(shape) if isinstance(shape, Iterable) else [shape]
+        whole = all(isinstance(n, Integral) and not isinstance(n, bool) and (int(n) > 0 or n == -1) for n in entries)
+        if not whole or entries.count(-1) > 1:
+            raise ArgumentError(
+                complaint(
+                    "Reshape(shape=)",
+                    expected="whole numbers of at least 1, one of which may be -1",
+                    received=f"{shape!r}",
+                    fix="Pass (1, 28, 28), say",
+                )
+            )
+        self.shape = normalize_shape(entries)
 
     def check_input(self, shape: Shape) -> None:
         """Refuse a shape of another number of numbers.
@@ -161,11 +203,12 @@ class Reshape(Layer):
         """
         have = math.prod(shape)
         want = math.prod(n for n in self.shape if n != -1)
-        if not (have % max(want, 1) == 0 if -1 in self.shape else have == want):
+        if have % want if -1 in self.shape else have != want:
+            multiple = "a multiple of " if -1 in self.shape else ""
             raise ShapeError(
                 complaint(
                     self.label,
-                    expected=f"observations of {want} numbers, for shape {format_shape(self.shape)}",
+                    expected=f"observations of {multiple}{want} numbers, for shape {format_shape(self.shape)}",
                     received=f"{format_batch(shape)}, {have} numbers in each",
                     fix="Give Reshape a shape with as many numbers",
                 )
@@ -173,7 +216,10 @@ class Reshape(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, *shape) from x of shape (B, ...)."""
-        return x.reshape(x.shape[0], *self.shape)
+        if -1 not in self.shape:
+            return x.reshape(x.shape[0], *self.shape)
+        left_over = math.prod(x.shape[1:]) // -math.prod(self.shape)  # torch cannot tell for a batch of none
+        return x.reshape(x.shape[0], *(left_over if n == -1 else n for n in self.shape))
 
     def extra_repr(self) -> str:
         """Return the shape."""
@@ -198,11 +244,11 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not 0 <= rate < 1:
+        if not is_number(rate) or not 0 <= rate < 1:
             raise ArgumentError(
                 complaint("Dropout(rate=)", expected="a probability in [0, 1)", received=f"{rate!r}", fix="Pass rate=0.5, say")
             )
-        self.rate = rate
+        self.rate = float(rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with some numbers set to zero in training, x itself otherwise; shape (B, ...)."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from laminar import shapes
-from laminar.errors import NotBuiltError, ShapeError, complaint
+from laminar.errors import ArgumentError, DataError, NotBuiltError, ShapeError, complaint
 from laminar.layers.base import Layer
+from laminar.layers.core import is_number
 from laminar.names import unknown_name
-from laminar.shapes import Shape, format_shape
+from laminar.shapes import Shape, format_batch, format_shape
 
 __all__ = ["BatchNormalization", "Normalization"]
 
@@ -35,6 +39,10 @@ class BatchNormalization(Layer):
         running_mean: (C,), from zeros.
         running_var: (C,), from ones; the unbiased variance, as in torch.
 
+    Raises:
+        ArgumentError: if the momentum is not in [0, 1], or epsilon is not positive.
+        ShapeError: if the observations have no channel axis, or another number of channels.
+
     Note:
         momentum 0.9 and epsilon 1e-5 are torch's defaults. Keras' 0.99 leaves two thirds of the starting value after an
         epoch of 39 steps, which spoils validation on small data sets.
@@ -52,6 +60,24 @@ class BatchNormalization(Layer):
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, *, name: str | None = None) -> None:
         super().__init__(name=name)
+        if not is_number(momentum) or not 0 <= momentum <= 1:
+            raise ArgumentError(
+                complaint(
+                    "BatchNormalization(momentum=)",
+                    expected="a share in [0, 1]",
+                    received=f"{momentum!r}",
+                    fix="Pass momentum=0.9, say",
+                )
+            )
+        if not is_number(epsilon) or not epsilon > 0:
+            raise ArgumentError(
+                complaint(
+                    "BatchNormalization(epsilon=)",
+                    expected="a number above 0",
+                    received=f"{epsilon!r}",
+                    fix="Pass epsilon=1e-5, say",
+                )
+            )
         self.momentum = momentum
         self.epsilon = epsilon
 
@@ -81,14 +107,23 @@ class BatchNormalization(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized x, of x's shape (B, C, ...)."""
+        if x.shape == self.input_shape:  # one observation, under vmap
+            return self.forward(x[None])[0]
         of_batch = self.training and self._trainable and x.numel() > x.shape[1]
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, of_batch, 1 - self.momentum, self.epsilon
         )
 
+    def extra_repr(self) -> str:
+        """Return what differs from the defaults."""
+        parts = [f"momentum={self.momentum}"] if self.momentum != 0.9 else []
+        parts += [f"epsilon={self.epsilon}"] if self.epsilon != 1e-5 else []
+        return ", ".join(parts)
+
 
 Method = Literal["zerocenter", "zscore", "rescale-symmetric", "rescale-zero-one"]
 Per = Literal["element", "channel", "all"]
+_AT_A_TIME = 2**22  # numbers; a whole data set in float64 would need twice its memory, and more for what is left of the mean
 
 
 class Normalization(Layer):
@@ -110,6 +145,7 @@ class Normalization(Layer):
 
     Raises:
         UnknownNameError: on an unknown method or per.
+        ShapeError: if the observations have another shape than the statistics allow.
         NotBuiltError: if used before it was adapted.
 
     Source: row R10.
@@ -133,6 +169,27 @@ class Normalization(Layer):
         self.per = per
         self._totals: _Totals | None = None
 
+    def check_input(self, shape: Shape) -> None:
+        """Refuse a shape to which the statistics do not belong.
+
+        Raises:
+            ShapeError: saying what was expected.
+        """
+        if not self.built:
+            return
+        fits = {"element": shape, "channel": (*shape[:1], *(1,) * (len(shape) - 1)), "all": (1,) * len(shape)}[self.per]
+        kept = tuple(self.shift.shape)
+        if fits != kept:
+            what = {"element": f"shape {format_shape(kept)}", "channel": f"{kept[0]} channels and {len(kept)} axes"}
+            raise ShapeError(
+                complaint(
+                    self.label,
+                    expected=f"observations of {what.get(self.per, f'{len(kept)} axes')}, as in the data it was adapted to",
+                    received=f"{format_batch(shape)}",
+                    fix="Give it the shape that it was adapted to, or adapt a new layer",
+                )
+            )
+
     def build(self, shape: Shape) -> None:
         """Make room for the statistics of observations of `shape` (C, ...)."""
         kept = {"element": shape, "channel": (*shape[:1], *(1,) * (len(shape) - 1)), "all": (1,) * len(shape)}[self.per]
@@ -145,37 +202,57 @@ class Normalization(Layer):
         """Whether the statistics are those of training data."""
         return self.built and bool(self.fitted)
 
-    def adapt(self, data: Tensor | Iterable[Tensor]) -> None:
-        """Take the statistics from `data`: observations (N, C, ...), or batches of them.
+    def adapt(self, data: Tensor | NDArray[Any] | Iterable[Tensor | NDArray[Any]]) -> None:
+        """Take the statistics from `data`, in place of any it had: observations (N, C, ...), or batches of them.
 
         Raises:
             NotBuiltError: if there is no observation.
+            ShapeError: if the observations are not all of one shape.
+            DataError: if a number is nan or infinite.
         """
-        for batch in [data] if isinstance(data, Tensor) else data:
+        self._totals = None
+        for batch in [data] if isinstance(data, (Tensor, np.ndarray)) else data:
             self.observe(batch)
         self.finish()
 
-    def observe(self, x: Tensor) -> None:
-        """Add a batch (B, C, ...) to the statistics that `finish` will take over."""
+    def observe(self, x: Tensor | NDArray[Any]) -> None:
+        """Add a batch (B, C, ...) to the statistics that `finish` will take over.
+
+        Raises:
+            ShapeError: if the observations are not of the shape of those before.
+        """
+        x = x if isinstance(x, Tensor) else torch.from_numpy(np.require(x, requirements="W"))
         if not self.built:
             self._build_for((x,))
+        self.check_input(tuple(x.shape[1:]))
         if self._totals is None:
-            axes = [i for i, n in enumerate((0, *self.shift.shape)) if i == 0 or n != x.shape[i]]
-            self._totals = _Totals(axes)
-        self._totals.add(x)
+            axes = {"element": [0], "channel": [0, *range(2, x.dim())], "all": list(range(x.dim()))}
+            self._totals = _Totals(axes[self.per])
+        for part in x.split(max(_AT_A_TIME // max(x[:1].numel(), 1), 1)):
+            self._totals.add(part)
 
     def finish(self) -> None:
         """Take over the statistics of the batches observed.
 
         Raises:
             NotBuiltError: if there were none.
+            DataError: if a number was nan or infinite.
         """
-        if self._totals is None:
+        if self._totals is None or not self._totals.count:
             raise NotBuiltError(
                 complaint(self.label, expected="at least one observation", received="none", fix="Give adapt() training data")
             )
         totals, self._totals = self._totals, None
         shift, scale = totals.shift_and_scale(self.method)
+        if not bool(shift.isfinite().all() & scale.isfinite().all()):
+            raise DataError(
+                complaint(
+                    self.label,
+                    expected="finite numbers in the data to adapt to",
+                    received="nan or infinity",
+                    fix="Remove those observations, or x = torch.nan_to_num(x)",
+                )
+            )
         with torch.no_grad():
             self.shift.copy_(shift.reshape(self.shift.shape))
             self.scale.copy_(scale.reshape(self.scale.shape))
@@ -184,7 +261,7 @@ class Normalization(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (x - shift) / scale, of x's shape (B, C, ...)."""
-        if not shapes.tracing() and not self.__dict__.get("_known_adapted"):
+        if not self.__dict__.get("_known_adapted") and not shapes.tracing():
             if not self.adapted:
                 raise NotBuiltError(
                     complaint(
@@ -195,18 +272,20 @@ class Normalization(Layer):
                     )
                 )
             self.__dict__["_known_adapted"] = True  # so that a GPU is asked once, not at every step
-        centred = x - self.shift
-        return centred if self.method == "zerocenter" else centred / self.scale
+        z = x - self.shift
+        if self.method != "zerocenter":
+            z = z / self.scale
+        return z.to(x.dtype) if x.is_floating_point() and z.dtype != x.dtype else z  # statistics may be of wider data
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         # weights may be loaded into a network that has seen no data: the statistics say for what shape it was built
-        if not self.built and f"{prefix}shift" in state_dict:
-            for key in ("shift", "scale", "fitted"):
-                value = state_dict[f"{prefix}{key}"]
-                setattr(self, key, torch.nn.Buffer(torch.zeros_like(value)))
+        keys = ("shift", "scale", "fitted")
+        if not self.built and all(f"{prefix}{key}" in state_dict for key in keys):
+            for key in keys:
+                setattr(self, key, torch.nn.Buffer(torch.zeros_like(state_dict[f"{prefix}{key}"])))
             self.built = True
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        self.__dict__.pop("_known_adapted", None)
+        self.__dict__["_known_adapted"] = self.built and not self.fitted.is_meta and bool(self.fitted)
 
     def extra_repr(self) -> str:
         """Return the method and what the statistics are taken over."""
@@ -225,7 +304,7 @@ class _Totals:
         x = x.detach().double()
         if not x.numel():
             return
-        count = int(torch.tensor([x.shape[i] for i in self.axes]).prod())
+        count = math.prod(x.shape[i] for i in self.axes)
         mean = x.mean(self.axes, keepdim=True)
         squares = (x - mean).square().sum(self.axes, keepdim=True)
         low, high = x.amin(self.axes, keepdim=True), x.amax(self.axes, keepdim=True)
@@ -241,10 +320,12 @@ class _Totals:
 
     def shift_and_scale(self, method: Method) -> tuple[Tensor, Tensor]:
         spread = self.high - self.low
+        varies = spread > 0  # asked of the range, which has no rounding: the variance of equal numbers may be 1e-34
+        mean = torch.where(varies, self.mean, self.low)
         shift, scale = {
-            "zerocenter": (self.mean, torch.ones_like(self.mean)),
-            "zscore": (self.mean, (self.squares / self.count).sqrt()),
+            "zerocenter": (mean, torch.ones_like(mean)),
+            "zscore": (mean, (self.squares / self.count).sqrt()),
             "rescale-symmetric": ((self.low + self.high) / 2, spread / 2),
             "rescale-zero-one": (self.low, spread),
         }[method]
-        return shift, torch.where(scale > 0, scale, 1.0)
+        return shift, torch.where(varies, scale, 1.0)

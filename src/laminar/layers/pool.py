@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from laminar.errors import ArgumentError, complaint
 from laminar.layers.base import Layer
 from laminar.layers.windows import Padding, Window
 from laminar.shapes import Shape, format_shape
@@ -44,6 +45,17 @@ class MaxPooling2D(Layer):
         self.window = Window.make(
             "MaxPooling2D", ("pool_size", pool_size), pool_size if strides is None else strides, padding, 1, 2
         )
+        if not isinstance(self.window.padding, str) and any(
+            2 * p > k for p, k in zip(self.window.padding, self.window.kernel, strict=True)
+        ):
+            raise ArgumentError(
+                complaint(
+                    "MaxPooling2D(padding=)",
+                    expected=f"at most half of the pool size, {format_shape(self.window.kernel)}",
+                    received=f"{padding!r}",
+                    fix='Pass padding="same"',
+                )
+            )
 
     def check_input(self, shape: Shape) -> None:
         """Refuse a shape that this layer cannot take.

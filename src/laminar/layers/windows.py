@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -20,8 +21,8 @@ Padding: TypeAlias = Literal["valid", "same"] | int | Sequence[int]
 
 
 def _per_axis(where: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
-    numbers = (value,) * axes if isinstance(value, int) else tuple(value)
-    if len(numbers) != axes or any(isinstance(n, bool) or not isinstance(n, int) or n < least for n in numbers):
+    numbers = tuple(value) if isinstance(value, Iterable) else (value,) * axes
+    if len(numbers) != axes or any(isinstance(n, bool) or not isinstance(n, Integral) or n < least for n in numbers):
         raise ArgumentError(
             complaint(
                 where,
@@ -30,7 +31,7 @@ def _per_axis(where: str, value: int | Sequence[int], axes: int, least: int) -> 
                 fix=f"Pass {max(least, 2)}, say",
             )
         )
-    return numbers
+    return tuple(int(n) for n in numbers)
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,18 @@ class Window:
             )
         )
 
+    def least(self) -> Shape:
+        """Return the smallest input length of each axis in which the window fits.
+
+        >>> Window.make("Conv2D", ("kernel_size", 3), 1, 1, 4, 2).least()
+        (7, 7)
+        """
+        extents = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        if self.padding == "same":
+            return (1,) * len(extents)
+        padding = (0,) * len(extents) if self.padding == "valid" else self.padding
+        return tuple(max(e - 2 * p, 1) for e, p in zip(extents, padding, strict=True))
+
     def check(self, label: str, shape: Shape, axes: str) -> None:
         """Refuse observations of the wrong rank, or smaller than the window.
 
@@ -119,7 +132,7 @@ class Window:
         if len(shape) != rank + 1:
             fix = "Remove an axis" if len(shape) > rank + 1 else "Pass x[:, None], with a channel axis"
             side = math.isqrt(shape[0]) if len(shape) == 1 else 0
-            if rank == 2 and side * side == shape[-1]:
+            if rank == 2 and side > 0 and side * side == shape[0]:
                 fix = f"Add Reshape((1, {side}, {side})) before it"
             raise ShapeError(
                 complaint(
@@ -127,11 +140,12 @@ class Window:
                 )
             )
         if min(self.output(shape[1:])) < 1:
+            names = {1: "length", 2: "height and width"}.get(rank, "sizes")
             raise ShapeError(
                 complaint(
                     label,
-                    expected=f"an input of at least its window {format_shape(self.kernel)}",
-                    received=f"height and width {format_shape(shape[1:])}" if rank == 2 else f"sizes {format_shape(shape[1:])}",
+                    expected=f"{names} of at least {format_shape(self.least())}",
+                    received=format_shape(shape[1:]),
                     fix='Use a smaller window, or padding="same"',
                 )
             )
