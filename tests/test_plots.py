@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -363,8 +363,8 @@ def test_a_failed_save_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_text("old")
 
-    def fail(part: Path, **_: object) -> None:
-        part.write_text("half a picture")
+    def fail(part: IO[bytes], **_: object) -> None:
+        part.write(b"half a picture")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(FileError) as e:

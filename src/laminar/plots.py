@@ -6,7 +6,6 @@ shows the returned figure. The colours are those of Okabe and Ito, which colour-
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import math
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from laminar import activations as named
+from laminar.atomic import replacing
 from laminar.errors import ArgumentError, DataError, FileError, LabelError, ShapeError, complaint
 from laminar.names import unknown_name
 
@@ -485,16 +485,11 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Pat
     if kind not in undated:
         expected, fix = "a file name that ends in .png, .svg or .pdf", f"Pass '{target.stem or 'picture'}.png'"
         raise ArgumentError(complaint("plots.save(path)", expected=expected, received=f"{str(path)!r}", fix=fix))
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with matplotlib.rc_context({"svg.hashsalt": "laminar"}):
-            figure.savefig(part, format=kind, dpi=dpi, metadata=undated[kind])
-        os.replace(part, target)
+        with matplotlib.rc_context({"svg.hashsalt": "laminar"}), replacing(target) as file:
+            figure.savefig(file, format=kind, dpi=dpi, metadata=undated[kind])
     except OSError as e:
         where, received = f"plots.save({str(path)!r})", e.strerror or str(e)
         fix = "Pass another path" if target.parent.exists() else f"Make the folder first: mkdir -p '{target.parent}'"
         raise FileError(complaint(where, expected="a path that can be written", received=received, fix=fix)) from e
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return target

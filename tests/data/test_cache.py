@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from laminar.data.cache import cache_folder, cached_arrays, replacing
+from laminar.data.cache import cache_folder, cached_arrays
 
 
 def kept(cache: Path) -> list[str]:
@@ -23,31 +23,6 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert cache_folder() == Path.home() / "here"
     monkeypatch.delenv("LAMINAR_CACHE")
     assert cache_folder() == Path(platformdirs.user_cache_dir("laminar", appauthor=False))
-
-
-def test_replacing_writes_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "made" / "file"
-    with replacing(target) as file:
-        file.write(b"first")
-        assert not target.exists()
-    assert target.read_bytes() == b"first"
-    with pytest.raises(KeyboardInterrupt), replacing(target) as file:
-        file.write(b"sec")
-        file.flush()
-        raise KeyboardInterrupt
-    assert target.read_bytes() == b"first"
-    assert kept(target.parent) == ["file"]
-
-
-def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
-    target = tmp_path / "file"
-    with replacing(target) as outer:
-        outer.write(b"outer")
-        with replacing(target) as inner:
-            inner.write(b"inner")
-        assert target.read_bytes() == b"inner"
-    assert target.read_bytes() == b"outer"
-    assert kept(tmp_path) == ["file"]
 
 
 class Maker:

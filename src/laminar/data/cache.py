@@ -1,4 +1,4 @@
-"""The user cache: where it is, how a file gets there whole or not at all, and arrays kept in it with a checksum."""
+"""The user cache: where it is, and arrays kept in it with a checksum."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import contextlib
 import hashlib
 import io
 import os
-import secrets
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cache_folder", "cached_arrays", "replacing"]
+from laminar.atomic import replacing
+
+__all__ = ["cache_folder", "cached_arrays"]
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -35,29 +36,6 @@ def cache_folder() -> Path:
     return user_cache_path("laminar", appauthor=False)
 
 
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file beside `target` that takes its name when the block ends well, and vanishes otherwise.
-
-    A reader therefore sees the old file or the whole new one. Two writers do not disturb each other: the last one wins.
-
-    Args:
-        target: the path to be; its folder is made if need be.
-
-    Raises:
-        OSError: if the folder or the file cannot be written.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(target)
-    except BaseException:  # Ctrl-C as well: nothing half-written stays
-        part.unlink(missing_ok=True)
-        raise
-
-
 def cached_arrays(name: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """Return the arrays kept under `name` in the cache, or make them and keep them.
 
@@ -74,8 +52,10 @@ def cached_arrays(name: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> 
         if found is not None:
             return found
     arrays = dict(make())
-    with contextlib.suppress(OSError), replacing(path) as file:
-        file.write(_packed(arrays))
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(_packed(arrays))
     return arrays
 
 

@@ -21,7 +21,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from laminar.data.cache import cache_folder, replacing
+from laminar.atomic import replacing
+from laminar.data.cache import cache_folder
 from laminar.errors import FileError, complaint
 
 __all__ = ["Published", "obtain", "parse_cifar10", "parse_idx"]
@@ -186,6 +187,7 @@ def _download(file: Published, target: Path, home: Path) -> None:
     failures = []
     for mirror in file.mirrors:
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as part, _progress(file) as advance:
                 _copy(file, f"{mirror}{file.name}", part, advance)
             return
@@ -260,6 +262,7 @@ def _unpack(packed: Path, members: Sequence[Published], home: Path) -> None:
         for file in members:
             source = tar.extractfile(file.label)  # None for a folder, which then counts as empty
             digest = file.digest()
+            (home / file.folder).mkdir(parents=True, exist_ok=True)
             with source or io.BytesIO() as member, replacing(home / file.folder / file.name) as part:
                 while chunk := member.read(_CHUNK):
                     digest.add(chunk)
