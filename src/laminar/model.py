@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils._pytree import tree_map
 
 from laminar import losses, metrics, optimizers, seeding, shapes
 from laminar.errors import ArgumentError, LayerError, NotBuiltError, NotCompiledError, complaint
-from laminar.fit import adapt, checkpoint
+from laminar.fit import adapt, arguments, checkpoint
 from laminar.fit import evaluate as evaluation
-from laminar.fit.batches import Batches, Inputs, Order, Shuffle, make_batches, split
+from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
+from laminar.fit.convert import ClassWeight, Converter, Inputs, as_numpy
 from laminar.fit.head import Head, find_head
+from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
 from laminar.fit.progress import make_progress
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, Recipe
-from laminar.fit.steps import eager_step, forward
+from laminar.fit.steps import eager_step
 from laminar.layers.base import Layer, default_name, set_trainable
-from laminar.layers.core import positive
-from laminar.metrics import get as get_metric
 from laminar.names import unknown_name
-from laminar.shapes import Shape, normalize_shape
+from laminar.shapes import Shape
 from laminar.summary import Summary, summarize
 
 __all__ = ["Model", "Sequential"]
 
 _EVALUATED = 512  # observations at a time in validation
-_PROBED = 64  # observations that a network whose last step is hidden is asked with
 _PLAIN = Head(None, None, gives_probabilities=True)
 
 
@@ -62,7 +61,7 @@ class Model(nn.Module):
         super().__init__()
         self.history: History | None = None
         self._recipe: Recipe | None = None
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._learner = Learner()
         self._head: Head | None = None
         self._input_shapes: tuple[Shape, ...] | None = None
         self._output_shapes: tuple[Shape, ...] = ()
@@ -94,6 +93,7 @@ class Model(nn.Module):
                 where None.
 
         Raises:
+            ArgumentError: if `shape` is no shape.
             ShapeError: from the layer that cannot take what it is given.
             LayerError: naming another module that fails, with what it said.
 
@@ -101,14 +101,17 @@ class Model(nn.Module):
         >>> Sequential([L.Flatten(), L.Dense(10)]).build((1, 28, 28), seed=0).output_shape
         (10,)
         """
-        self._run_for_shapes([normalize_shape(s) for s in shape], None, seed)
+        where = f"{type(self).__name__}.build"
+        inputs = arguments.input_shapes(where, shape, one=self.is_chain)
+        self._run_for_shapes(inputs, None, arguments.seed_of(f"{where}(seed=)", seed))
         return self
 
     def _run_for_shapes(self, inputs: Sequence[Shape], dtype: torch.dtype | None, seed: int | None) -> shapes.Trace:
         for name, module in self.named_modules():
             if isinstance(module, Layer):
                 module.path = name.replace(".", "/")
-        with seeding.seeded(seed):
+        # our layers draw from the seed and their path, other modules that build themselves from torch's global generator
+        with seeding.seeded(seed), arguments.noise(seed, torch.device("cpu"), "build"):
             found = shapes.trace(self, *inputs, dtype=dtype)
         self._input_shapes, self._input_dtype = tuple(inputs), dtype
         self._output_shapes = found.outputs
@@ -141,7 +144,7 @@ class Model(nn.Module):
         self,
         optimizer: Any = "sgdm",
         loss: Any = None,
-        metrics: Sequence[Any] | str = (),
+        metrics: Sequence[Any] | Any = (),
         *,
         device: str | torch.device = "auto",
     ) -> None:
@@ -152,12 +155,12 @@ class Model(nn.Module):
                 from parameters to one.
             loss: a name of `laminar.losses`, a loss of that module, a loss module of torch, or a function of
                 (prediction, target). A cross-entropy by name works on logits inside wherever it can.
-            metrics: names of `laminar.metrics`, metrics, or functions of (prediction, target).
+            metrics: names of `laminar.metrics`, metrics, or functions of (prediction, target); one, or several in a list.
             device: "auto" (a GPU where there is one), or a torch device.
 
         Raises:
             UnknownNameError: on an unknown name.
-            ArgumentError: if there is no loss, or no such device.
+            ArgumentError: if there is no loss, no such device, or two metrics of one name.
         """
         if loss is None:
             raise ArgumentError(
@@ -165,11 +168,10 @@ class Model(nn.Module):
                     "compile(loss=)", expected="a loss", received="none", fix='Pass loss="sparse_categorical_crossentropy", say'
                 )
             )
-        wanted = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
-        for metric in wanted:
-            get_metric(metric)  # an unknown name is refused here, not after the data has been read
-        self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss), wanted, _device(device))
-        self._optimizer = None
+        place = arguments.device_of(device)
+        chosen = arguments.metric_list(metrics)  # looked up here, not after the data has been read
+        self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss).to(place), chosen, place)
+        self._learner = Learner()
         self._head = None
 
     def _compiled(self, what: str) -> Recipe:
@@ -197,9 +199,9 @@ class Model(nn.Module):
         validation_split: float | None = None,
         shuffle: Shuffle = "epoch",
         drop_last: bool = False,
-        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | Callback = (),
         seed: int | None = None,
         log_every: int = 50,
         verbose: int | str | bool = 1,
@@ -212,11 +214,11 @@ class Model(nn.Module):
             y: targets (N, ...): class numbers, one-hot rows, or numbers; None where x yields them.
             epochs: passes over the data.
             batch_size: observations in a step; a DataLoader or re-iterable has its own.
-            validation_data: (x, y), or whatever x may be; evaluated after every epoch.
+            validation_data: (x, y) or (x, y, weight), or a source that yields them; evaluated after every epoch.
             validation_split: share in (0, 1) of arrays, the last ones, to validate on instead.
-            shuffle: "epoch" (or True), "once" or False.
+            shuffle: "epoch" (or True), "once" or False; a DataLoader or re-iterable has its own order.
             drop_last: leave out a last batch that is not full.
-            class_weight: class -> weight of its observations in the loss.
+            class_weight: class -> weight of its observations in the loss; also for labels 0 and 1 of a single output.
             sample_weight: (N,), weight of each observation in the loss; metrics are not weighted.
             callbacks: what else is to happen.
             seed: of initial values (if the network is not built yet), shuffling and dropout; torch's global generator
@@ -227,33 +229,25 @@ class Model(nn.Module):
         Raises:
             NotCompiledError: before `compile`.
             DataError, LabelError, ShapeError, DtypeError: naming what is wrong with the data.
-            DivergedError: if the loss is no longer finite.
+            DivergedError: if the loss is no longer finite; `model.history` then holds the figures up to there.
 
         Note:
             After fit the network is in inference mode, as Keras users expect of `model(x)`; call `model.train()` before
             a training loop of your own.
         """
         recipe = self._compiled("fit")
-        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("log_every", log_every)):
-            positive(f"fit({name}=)", value)
-        progress = make_progress(verbose)
-        training, validation = (x, y, sample_weight), _triple(validation_data)
-        if validation_split is not None:
-            if validation is not None:
-                raise ArgumentError(
-                    complaint(
-                        "fit(validation_split=)",
-                        expected="one of validation_data and validation_split",
-                        received="both",
-                        fix="Leave one out",
-                    )
-                )
-            training, validation = split(x, y, sample_weight, validation_split)
-        order = Order(batch_size, _shuffle(shuffle), drop_last, int(torch.randint(2**62, ())) if seed is None else seed)
-        batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
-        adapt.adapt(self, batches)
-        held = None if validation is None else self._batches(validation, Order(_EVALUATED), recipe.device)
-        chosen, head, optimizer = self._metrics(recipe), self._find_head(recipe, batches), self._torch_optimizer(recipe)
+        arguments.whole_numbers("fit", epochs=epochs, batch_size=batch_size, log_every=log_every)
+        progress, watching = make_progress(verbose), arguments.callback_list(callbacks)
+        order, seed = Order(batch_size, arguments.shuffle_of(shuffle), drop_last), arguments.seed_of("fit(seed=)", seed)
+        order = replace(order, seed=int(torch.randint(2**62, ())) if seed is None else seed)
+        training, validation = arguments.parts((x, y, sample_weight), validation_data, validation_split)
+        with arguments.noise(seed, recipe.device, "data"):
+            batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
+            adapt.adapt(self, batches)
+            held = None if validation is None else self._batches(validation, Order(_EVALUATED), recipe.device)
+            chosen, head = self._metrics(recipe), self._find_head(recipe, batches)
+        optimizer = self._learner.optimizer(recipe.optimizer, list(self.parameters()), f"{type(self).__name__}.fit")
+        self.history = History()
         run = Run(
             self,
             optimizer,
@@ -261,14 +255,15 @@ class Model(nn.Module):
             batches,
             Recorder(chosen, head),
             None if held is None else partial(evaluation.evaluate, self, held, recipe.loss, chosen, head),
-            callbacks,
+            watching,
             progress,
             log_every,
+            self.history,
         )
         count = "a stream" if batches.observations is None else f"{batches.observations:,} observations"
-        with _noise(seed):
+        with arguments.noise(seed, recipe.device):
             try:
-                self.history = train(run, epochs, f"Training on {recipe.device.type} with {count}")
+                train(run, epochs, f"Training on {recipe.device.type} with {count}")
             finally:
                 self.eval()
         return self.history
@@ -289,8 +284,8 @@ class Model(nn.Module):
             DataError, LabelError, ShapeError, DtypeError: naming what is wrong with the data.
         """
         recipe = self._compiled("evaluate")
-        order = Order(positive("evaluate(batch_size=)", batch_size))
-        batches = self._batches((x, y, sample_weight), order, recipe.device)
+        arguments.whole_numbers("evaluate", batch_size=batch_size)
+        batches = self._batches((x, y, sample_weight), Order(batch_size), recipe.device)
         return evaluation.evaluate(self, batches, recipe.loss, self._metrics(recipe), self._find_head(recipe, batches))
 
     def predict(self, x: Any, *, batch_size: int = 512) -> Any:
@@ -301,27 +296,36 @@ class Model(nn.Module):
             batch_size: observations at a time.
 
         Returns:
-            (N, ...), a tensor where x is one, a NumPy array otherwise.
+            (N, ...), a tensor where x is one (or several), a NumPy array otherwise; as many of them, in the same tuple, as the
+            network returns.
 
         Raises:
             DataError, ShapeError, DtypeError: naming what is wrong with the data.
         """
-        order = Order(positive("predict(batch_size=)", batch_size))
-        recipe = self._recipe
-        device = _device("auto") if recipe is None else recipe.device
-        batches = self._batches((x, None, None), order, device, labelled=False)
+        arguments.whole_numbers("predict", batch_size=batch_size)
+        recipe, own = self._recipe, next(self.parameters(), None)
+        # a network that was never compiled stays where it is
+        device = recipe.device if recipe else arguments.device_of("auto") if own is None else own.device
+        batches = self._batches((x, None, None), Order(batch_size), device, labelled=False)
         head = _PLAIN if recipe is None else self._find_head(recipe, batches)
         output = evaluation.predict(self, batches, head)
-        return output if isinstance(x, Tensor) else output.numpy()
+        first = x[0] if isinstance(x, tuple) and x else x
+        return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 
     def classify(self, x: Any, *, batch_size: int = 512) -> Any:
-        """Return the most probable class of every observation, (N,); 0 or 1 where the network has one output.
+        """Return the most probable class of every observation, (N,); 0 or 1 for each output that answers yes or no.
+
+        Outputs answer yes or no under a binary cross-entropy or a hinge loss, and where there is only one.
 
         Args and Raises are those of `predict`.
         """
         output = torch.as_tensor(self.predict(x, batch_size=batch_size))
-        one = output.dim() == 1 or output.shape[1] == 1
-        labels = (output.reshape(len(output), -1)[:, 0] > 0.5).long() if one else output.argmax(1)
+        judge = metrics.resolve("accuracy", self._one_output(), self._recipe.loss.name if self._recipe else "")
+        if isinstance(judge, metrics.BinaryAccuracy) or output.shape[1] == 1:
+            labels = (output > getattr(judge, "threshold", 0.5)).long()
+            labels = labels.squeeze(1) if labels.dim() > 1 else labels
+        else:
+            labels = output.argmax(1)
         return labels if isinstance(x, Tensor) else labels.numpy()
 
     def summary(self, *, show: bool = True) -> Summary:
@@ -371,26 +375,28 @@ class Model(nn.Module):
         labelled: bool = True,
     ) -> Batches:
         """Return the batches of `data`, having built the network for them and brought it to `device`."""
+        known: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
 
         def ready(x: Inputs) -> None:
             tensors = x if isinstance(x, tuple) else (x,)
             inputs = tuple(tuple(t.shape[1:]) for t in tensors)
-            if inputs != self._input_shapes:
+            if inputs in known:
+                self._input_shapes, self._output_shapes = inputs, known[inputs]
+            elif inputs != self._input_shapes:
                 self._run_for_shapes(inputs, tensors[0].dtype, seed)
+            known[inputs] = self._output_shapes
 
-        def prepare(y: Tensor) -> Tensor:
-            return self._recipe.loss.prepare(y, self._one_output()) if labelled and self._recipe else y
+        def prepare(y: Tensor, dtype: torch.dtype) -> Tensor:
+            return self._compiled("fit").loss.prepare(y, self._one_output(), dtype=dtype)
 
-        batches = make_batches(
-            data,
-            order,
-            device,
+        converter = Converter(
             dtype=next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype()),
             ready=ready,
-            prepare=prepare,
-            keep_integers=any(isinstance(m, nn.Embedding) for m in self.modules()),
+            prepare=prepare if labelled else None,
+            keep_integers=any(isinstance(m, (nn.Embedding, nn.EmbeddingBag)) for m in self.modules()),
             class_weight=class_weight,
         )
+        batches = make_batches(data, order, device, converter)
         if self._input_shapes is None:
             batches.example()  # a stream is looked into only when it is asked
         self.to(device)
@@ -412,35 +418,10 @@ class Model(nn.Module):
         return [metrics.resolve(m, self._one_output(), recipe.loss.name) for m in recipe.metrics]
 
     def _find_head(self, recipe: Recipe, batches: Batches) -> Head:
+        self._one_output()
         if self._head is None:
-
-            def probe() -> Tensor:
-                x = batches.example().x
-                few = tuple(t[:_PROBED] for t in x) if isinstance(x, tuple) else x[:_PROBED]
-                with evaluation.inference_mode(self):
-                    output: Tensor = forward(self, few)
-                return output
-
-            self._head = find_head(self, recipe.loss, probe)
+            self._head = find_head(self, recipe.loss, lambda: batches.example().x)
         return self._head
-
-    def _torch_optimizer(self, recipe: Recipe) -> torch.optim.Optimizer:
-        """Return the optimizer of the fits before, so that it keeps its state, or a new one."""
-        parameters = list(self.parameters())
-        if not any(p.requires_grad for p in parameters):
-            raise ArgumentError(
-                complaint(
-                    f"{type(self).__name__}.fit",
-                    expected="a parameter that learns",
-                    received="none" if not parameters else f"{len(parameters)}, all frozen",
-                    fix="Unfreeze a layer: layer.trainable = True",
-                )
-            )
-        held = self._optimizer
-        if held is None or {id(p) for g in held.param_groups for p in g["params"]} != {id(p) for p in parameters}:
-            weights = [p for p in parameters if p.dim() >= 2]
-            self._optimizer = held = recipe.optimizer.create(weights, [p for p in parameters if p.dim() < 2])
-        return held
 
 
 class Sequential(Model):
@@ -465,18 +446,8 @@ class Sequential(Model):
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
-        for position, layer in enumerate(layers):
-            if not isinstance(layer, nn.Module):
-                what = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
-                fix = f"Write {layer.__name__}()" if isinstance(layer, type) else "Wrap a function in Activation(function)"
-                raise ArgumentError(
-                    complaint(
-                        f"Sequential(layers=), position {position}",
-                        expected="a layer or torch.nn.Module",
-                        received=what,
-                        fix=fix,
-                    )
-                )
+        for position, value in enumerate(layers):
+            layer = arguments.module_of(f"Sequential(layers=), position {position}", value)
             self.add_module(self._free_name(layer), layer)
 
     def _free_name(self, layer: nn.Module) -> str:
@@ -526,47 +497,3 @@ class Sequential(Model):
 
 def _one(values: tuple[Shape, ...]) -> Shape | tuple[Shape, ...]:
     return values[0] if len(values) == 1 else values
-
-
-def _triple(data: Any) -> tuple[Any, Any, Any] | None:
-    """Return validation data as x, y, weight: a pair or triple of arrays, or a source that yields them."""
-    if data is None or isinstance(data, (Dataset, DataLoader)):
-        return None if data is None else (data, None, None)
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data[1:]):
-        x, y, weight = (*data, None)[:3]
-        return x, y, weight
-    return data, None, None
-
-
-def _shuffle(value: Shuffle) -> Shuffle:
-    if value is True:
-        return "epoch"
-    if value not in ("epoch", "once", False):
-        raise ArgumentError(
-            complaint("fit(shuffle=)", expected='"epoch", "once" or False', received=f"{value!r}", fix='Pass shuffle="epoch"')
-        )
-    return value
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ArgumentError(
-            complaint("compile(device=)", expected="a device of this machine", received=f"{device!r}", fix='Pass device="auto"')
-        ) from error
-    return found
-
-
-@contextmanager
-def _noise(seed: int | None) -> Iterator[None]:
-    """Draw dropout and the like from `seed` inside, and leave torch's global generators as they were."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(seeding.derive(seed, "noise"))
-        yield

@@ -12,7 +12,9 @@ from torch import nn
 
 from laminar.fit.state import State
 
-__all__ = ["Callback", "interruptible"]
+__all__ = ["INTERRUPTED", "Callback", "interruptible"]
+
+INTERRUPTED = "Ctrl-C"  # the reason that History gives
 
 
 class Callback:
@@ -20,6 +22,9 @@ class Callback:
 
     `on_batch_end` is called at every iteration only where a subclass defines it: figures of the current iteration may still
     be on the device at that point, so it costs time to read them.
+
+    The hooks run in this order, those of several callbacks in the order in which they were passed. Where the training ends
+    with an exception, no hook runs after it.
 
     >>> class StopAt(Callback):
     ...     def on_epoch_end(self, model, state):
@@ -47,16 +52,18 @@ class Callback:
 def interruptible(state: State) -> Iterator[None]:
     """Let the first Ctrl-C end the training at the next iteration, and a second one at once.
 
-    Outside the main thread, where Python delivers no signals, nothing is changed.
+    Outside the main thread, where Python delivers no signals, nothing is changed; nor where Ctrl-C is ignored, as in a job in
+    the background, or handled by a program around Python.
     """
-    if threading.current_thread() is not threading.main_thread():
+    handled = threading.current_thread() is threading.main_thread()
+    if not handled or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         yield
         return
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        if state.stop is not None:
+        if state.stop == INTERRUPTED:
             raise KeyboardInterrupt
-        state.stop = "Ctrl-C"
+        state.stop = INTERRUPTED
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -18,32 +19,31 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write every parameter and buffer to a safetensors file; a crash on the way leaves the old file as it was.
 
     Raises:
-        FileError: if the folder cannot be written to.
+        FileError: if it cannot be written: no such folder, no permission, no space.
     """
     from safetensors.torch import save
 
     target = Path(path)
-    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    content = save({name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()})
     try:
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
     except OSError as error:
         raise FileError(
             complaint(
                 f"save_weights({str(path)!r})",
-                expected="a folder that can be written to",
-                received=str(error),
+                expected="a file that can be written",
+                received=error.strerror or str(error),
                 fix="Choose another path",
             )
         ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(tensors))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from laminar.errors import LabelError, complaint
 from laminar.fit.batches import Batches
+from laminar.fit.forward import forward, inference
 from laminar.fit.head import Head
-from laminar.fit.steps import forward
-from laminar.losses import Loss
+from laminar.losses.base import Loss, full
 from laminar.metrics import Metric
 
-__all__ = ["evaluate", "inference", "inference_mode", "predict"]
-
-
-@contextmanager
-def inference_mode(model: nn.Module) -> Iterator[None]:
-    """Let every module predict inside; afterwards each is in the mode it was in."""
-    training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def inference(model: nn.Module) -> Iterator[None]:
-    """Let every module predict inside, without a graph."""
-    with inference_mode(model), torch.inference_mode():
-        yield
+__all__ = ["evaluate", "predict"]
 
 
 def evaluate(model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[Metric], head: Head) -> dict[str, float]:
@@ -44,28 +27,40 @@ def evaluate(model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[M
         LabelError: if a batch has no targets.
     """
     criterion = loss.on_logits() if head.trains_on_logits else loss
-    totals: list[Tensor] | None = None
+    ask_head = head.trains_on_logits and any(m.needs_probabilities for m in metrics)
+    totals: list[Tensor] = []
     seen = 0
     with inference(model):
-        for batch in batches.epoch(1):
+        for batch in batches.everything():
             if batch.y is None:
                 raise LabelError(complaint("evaluate(y=)", expected="labels", received="none", fix="Pass y, or use predict"))
             with head.logits():
                 output = forward(model, batch.x)
-            shown = (
-                head.probabilities(output) if head.trains_on_logits and any(m.needs_probabilities for m in metrics) else output
-            )
+            shown = head.probabilities(output) if ask_head else output
             figures = [criterion(output, batch.y, batch.weight)]
-            figures += [m.values(shown if m.needs_probabilities else output, batch.y).float().mean() for m in metrics]
-            figures = [f * batch.size for f in figures]
-            totals = figures if totals is None else [t + f for t, f in zip(totals, figures, strict=True)]
+            figures += [m.values(shown if m.needs_probabilities else output, batch.y).mean() for m in metrics]
+            figures = [full(f) * batch.size for f in figures]
+            totals = [t + f for t, f in zip(totals, figures, strict=True)] if totals else figures
             seen += batch.size
-        assert totals is not None  # a source without batches has said so itself
-        values = (torch.stack([t.float() for t in totals]) / seen).tolist()
+        values = (torch.stack(_alike(totals)) / seen).tolist()
     return dict(zip(["loss", *(m.name for m in metrics)], values, strict=True))
 
 
-def predict(model: nn.Module, batches: Batches, head: Head) -> Tensor:
-    """Return what the network says of every observation, (N, ...), on the CPU: probabilities where the loss knows them."""
+def _alike(figures: Sequence[Tensor]) -> list[Tensor]:
+    """Return the figures in the widest of their dtypes, so that they fit into one tensor."""
+    widest = reduce(torch.promote_types, (f.dtype for f in figures))
+    return [f.to(widest) for f in figures]
+
+
+def predict(model: nn.Module, batches: Batches, head: Head) -> Any:
+    """Return what the network says of every observation, (N, ...), on the CPU: probabilities where the loss knows them.
+
+    A network that returns several tensors gives as many, in the same nest of tuples and lists.
+    """
+
+    def finish(output: Tensor) -> Tensor:
+        return head.finish(output).cpu()
+
     with inference(model):
-        return torch.cat([head.finish(forward(model, batch.x)).cpu() for batch in batches.epoch(1)])
+        outputs = [tree_map(finish, forward(model, batch.x)) for batch in batches.everything()]
+        return tree_map(lambda *parts: torch.cat(parts), *outputs)

@@ -7,6 +7,7 @@ loss undoes, training and evaluation leave that activation out; where it ends wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from laminar import activations
+from laminar.fit.convert import Inputs
+from laminar.fit.forward import forward, inference
 from laminar.layers.activation import ActivatedLayer
 from laminar.losses import Loss
 
 __all__ = ["Head", "find_head", "last_module"]
+
+_PROBED = 64  # observations that a network whose last step is hidden is asked with
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda z: z.softmax(1),
@@ -84,7 +91,7 @@ def last_module(module: nn.Module) -> nn.Module:
     >>> last_module(nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.ReLU(), nn.Softmax(1))))
     Softmax(dim=1)
     """
-    while isinstance(module, nn.Sequential) or getattr(module, "is_chain", False):
+    while _is_chain(module):
         children = list(module._modules.values())
         if not children or children[-1] is None:
             break
@@ -92,46 +99,95 @@ def last_module(module: nn.Module) -> nn.Module:
     return module
 
 
-def _applied(module: nn.Module) -> str | None:
-    if isinstance(module, ActivatedLayer):
-        return module.activation_name
-    if isinstance(module, nn.Softmax) and module.dim in (1, -1):
-        return "softmax"
-    return "sigmoid" if isinstance(module, nn.Sigmoid) else None
+def _is_chain(module: nn.Module) -> bool:
+    """Return whether the last child's output is the module's: not so where a subclass has a forward of its own."""
+    if isinstance(module, nn.Sequential):
+        return type(module).forward is nn.Sequential.forward
+    return bool(getattr(module, "is_chain", False))
 
 
-def find_head(model: nn.Module, loss: Loss, probe: Callable[[], Tensor]) -> Head:
-    """Return how to read `model`'s output under `loss`.
+def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs]) -> Head:
+    """Return how to read the output of `model`, a network with one output, under `loss`.
 
     Args:
         model: the network.
         loss: its loss; one that undoes no activation takes the output as it is.
-        probe: returns the output for a few real observations; called only where the network's last module does not tell.
+        example: returns some real observations; called only where the network is asked.
     """
     if loss.activation is None:
         return Head(None, None, gives_probabilities=True)
+
+    def probe() -> Tensor:
+        x = example()
+        few = tuple(t[:_PROBED] for t in x) if isinstance(x, tuple) else x[:_PROBED]
+        with inference(model):
+            output: Tensor = forward(model, few)
+        return output
+
     last = last_module(model)
-    if _applied(last) == loss.activation:
-        return Head(loss.activation, last, gives_probabilities=True)
-    with torch.enable_grad():
+    head = Head(loss.activation, last, gives_probabilities=True)
+    if _applies(last, loss.activation, probe) and _leaves_out(head, probe):
+        return head
+    with _LastStretch() as stretch:
         output = probe()
-    return Head(loss.activation, None, gives_probabilities=_PROBES[loss.activation](output))
+    return Head(loss.activation, None, gives_probabilities=_PROBES[loss.activation](output, stretch.names))
 
 
-def _sums_to_one(output: Tensor) -> bool:
-    output = output.detach().float()
-    if output.numel() == 0 or bool(((output < 0) | (output > 1)).any()):
-        return False
-    return bool(((output.sum(1) - 1).abs() < 1e-3).all())
+def _applies(module: nn.Module, activation: str, probe: Callable[[], Tensor]) -> bool:
+    """Return whether the last thing that `module` does is `activation`, over axis 1 if it is a softmax."""
+    last: Any = module.activation if isinstance(module, ActivatedLayer) else module
+    if activation == "sigmoid":
+        return last in (activations.sigmoid, torch.sigmoid, nn.functional.sigmoid) or isinstance(last, nn.Sigmoid)
+    if isinstance(last, nn.Softmax):
+        return last.dim == 1 or (isinstance(last.dim, int) and last.dim < 0 and last.dim + probe().dim() == 1)
+    return last is activations.softmax
 
 
-def _ends_in_sigmoid(output: Tensor) -> bool:
-    """Ask autograd what made the output: small logits lie between 0 and 1 as probabilities do, so values cannot tell."""
-    node: Any = output.grad_fn
-    while node is not None and node.name().removesuffix("Backward0") in _VIEWS:
-        node = node.next_functions[0][0]
-    return node is not None and node.name() == "SigmoidBackward0"
+def _leaves_out(head: Head, probe: Callable[[], Tensor]) -> bool:
+    """Return whether `head.logits` has its effect: a user's subclass of our layers may call its activation directly."""
+    if not isinstance(head.module, ActivatedLayer) or type(head.module).__module__.startswith("laminar."):
+        return True
+    with head.logits():
+        logits = probe()
+    return not torch.equal(logits, probe())
 
 
-_VIEWS = {"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Alias", "Transpose", "Permute"}
-_PROBES = {"softmax": _sums_to_one, "sigmoid": _ends_in_sigmoid}
+# -- asking a network that does not tell ----------------------------------------------------------------------------------
+
+
+_MIXING = re.compile(r"mm$|mv$|conv|dot|^(mkldnn_)?linear|lstm|gru|rnn|embedding")
+_SQUASHING = frozenset(
+    {"sigmoid", "hardsigmoid", "_softmax", "softmax", "tanh", "erf", "exp", "special_ndtr", "clamp", "hardtanh"}
+)
+
+
+class _LastStretch(TorchDispatchMode):
+    """Notes the operations after the last one that mixes features: what a network does to its own scores."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::").rstrip("_")
+        if _MIXING.search(name):
+            self.names.clear()
+        else:
+            self.names.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def _sums_to_one(output: Tensor, _operations: set[str]) -> bool:
+    return output.dim() > 1 and _within_bounds(output) and bool(((output.float().sum(1) - 1).abs() < 1e-3).all())
+
+
+def _is_squashed(output: Tensor, operations: set[str]) -> bool:
+    """Return whether the scores were squashed into [0, 1]; that they lie there is not enough: small logits may, too."""
+    return _within_bounds(output) and not _SQUASHING.isdisjoint(operations)
+
+
+def _within_bounds(output: Tensor) -> bool:
+    return output.numel() > 0 and bool(((output >= 0) & (output <= 1)).all())
+
+
+_PROBES = {"softmax": _sums_to_one, "sigmoid": _is_squashed}

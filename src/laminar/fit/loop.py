@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from laminar.errors import DivergedError
 from laminar.fit.batches import Batches
-from laminar.fit.callbacks import Callback, interruptible
+from laminar.fit.callbacks import INTERRUPTED, Callback, interruptible
+from laminar.fit.convert import Batch
 from laminar.fit.progress import Progress, Row
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, State
@@ -37,6 +38,7 @@ class Run:
         callbacks: what else happens.
         progress: what a person sees.
         log_every: iterations between two rows of the table.
+        history: where the figures go, so that they are there whatever ends the run.
     """
 
     model: nn.Module
@@ -48,75 +50,85 @@ class Run:
     callbacks: Sequence[Callback]
     progress: Progress
     log_every: int
-    _sums: list[float] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    _sums: dict[str, float] = field(default_factory=dict)  # over the observations of the epoch so far
     _seen: int = 0
-    _sizes: list[int] = field(default_factory=list)
+    _shown: int = 0  # the iteration of the last row of the table
+    _started: float = 0.0
 
 
-def train(run: Run, epochs: int, title: str) -> History:
+def train(run: Run, epochs: int, title: str) -> None:
     """Train for `epochs` epochs, or until a callback, Ctrl-C or a loss that is not finite ends it.
 
     Raises:
         DivergedError: if the loss is nan or infinite; `run.model` then holds what the last step left.
     """
     steps = run.batches.steps
-    state = State(epochs, None if steps is None else steps * epochs)
+    state = State(epochs, None if steps is None else steps * epochs, history=run.history)
     names = run.recorder.names
     columns = [*names, *(f"val_{n}" for n in names)] if run.validate else names
     run.progress.start(epochs=epochs, iterations=state.total, columns=columns, title=title)
-    started = time.perf_counter()
+    run._started = time.perf_counter()
     try:
         with interruptible(state):
             try:
-                _epochs(run, state, started)
-            except KeyboardInterrupt:
-                state.stop = state.stop or "Ctrl-C"
+                _epochs(run, state)
+            except KeyboardInterrupt:  # somewhere in the middle of things
+                state.stop = INTERRUPTED
+                _flush(run, state)
+                _even_out(run)
         if state.stop is not None:
-            _flush(run, state)
-            run.progress.note(f"Stopped by {state.stop} after iteration {state.iteration}: what was learned is kept.")
+            run.progress.note(f"Stopped after iteration {state.iteration}: {state.stop}. What was learned is kept.")
         for callback in run.callbacks:
             callback.on_train_end(run.model, state)
     finally:
-        state.history.seconds = time.perf_counter() - started
+        state.history.seconds = time.perf_counter() - run._started
         state.history.stopped = state.stop
         run.progress.stop()
-    return state.history
 
 
-def _epochs(run: Run, state: State, started: float) -> None:
+def _epochs(run: Run, state: State) -> None:
     for callback in run.callbacks:
         callback.on_train_begin(run.model, state)
     for epoch in range(1, state.epochs + 1):
+        if state.stop is not None:
+            return
         state.epoch = epoch
         for callback in run.callbacks:
             callback.on_epoch_begin(run.model, state)
+        if state.stop is not None:
+            return
         run.model.train()
-        last = _iterate(run, state, started)
+        _iterate(run, state)
         if state.total is None and state.stop is None:  # a stream has now told its length
             state.total = state.iteration * state.epochs
         figures = _end_epoch(run, state)
-        if figures or epoch == state.epochs or state.stop is not None or state.iteration % run.log_every == 0:
-            _row(run, state, started, {**last, **figures})
+        last = epoch == state.epochs or state.stop is not None
+        if figures or (run._shown != state.iteration and (last or _is_due(run, state.iteration))):
+            _row(run, state, figures)
         for callback in run.callbacks:
             callback.on_epoch_end(run.model, state)
-        if state.stop is not None:
-            return
 
 
-def _iterate(run: Run, state: State, started: float) -> dict[str, float]:
-    """Go through one epoch; return the figures of its last iteration that are not in the table yet."""
+def _iterate(run: Run, state: State) -> None:
+    """Go through one epoch."""
     each_batch = [c for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
     next_tick = 0.0
-    sizes, add, step, log_every = run._sizes, run.recorder.add, run.step, run.log_every
+    add, step, log_every, optimizer = run.recorder.add, run.step, run.log_every, run.optimizer
     for batch in run.batches.epoch(state.epoch):
-        loss, output = step(batch)
+        rate = optimizer.param_groups[0]["lr"]
+        try:
+            loss, output = step(batch)
+        except Exception as error:
+            error.add_note(_place(state, batch))
+            raise
+        add(loss, output, batch.y, batch.size, rate)  # type: ignore[arg-type]  # step refuses a batch without y
         state.iteration += 1
-        sizes.append(batch.size)
-        add(loss, output, batch.y)  # type: ignore[arg-type]  # step refuses a batch without y
         for callback in each_batch:
             callback.on_batch_end(run.model, state)
-        if state.iteration == 1 or (state.iteration % log_every == 0 and not _ends_epoch(run, state)):
-            _row(run, state, started, _flush(run, state))
+        if (state.iteration % log_every == 0 or state.iteration == 1) and not _ends_epoch(run, state):
+            _flush(run, state)
+            _row(run, state, {})
         now = time.perf_counter()
         if now >= next_tick:
             next_tick = now + _TICK
@@ -124,7 +136,16 @@ def _iterate(run: Run, state: State, started: float) -> dict[str, float]:
         if state.stop is not None:
             break
     run.progress.tick(state.epoch, state.iteration)
-    return _flush(run, state)
+    _flush(run, state)
+
+
+def _place(state: State, batch: Batch) -> str:
+    alone = " It holds one observation: drop_last=True or another batch_size avoids that." if batch.size == 1 else ""
+    return f"This happened in epoch {state.epoch} at iteration {state.iteration + 1}, on a batch of {batch.size}.{alone}"
+
+
+def _is_due(run: Run, iteration: int) -> bool:
+    return iteration == 1 or iteration % run.log_every == 0
 
 
 def _ends_epoch(run: Run, state: State) -> bool:
@@ -132,53 +153,58 @@ def _ends_epoch(run: Run, state: State) -> bool:
     return run.batches.steps is not None and state.iteration == run.batches.steps * state.epoch
 
 
-def _flush(run: Run, state: State) -> dict[str, float]:
-    """Bring the figures of the iterations since the last flush to the host; return those of the last one."""
-    rows = run.recorder.flush()
-    names = run.recorder.names
-    history = state.history.iterations
-    first = state.iteration - len(rows) + 1
-    for i, (size, values) in enumerate(zip(run._sizes, rows, strict=True)):
-        if not math.isfinite(values[0]):
-            raise _diverged(run, state, first + i, values[0])
-        for name, value in zip(names, values, strict=True):
-            history.setdefault(name, []).append(value)
-        run._sums = [s + v * size for s, v in zip(run._sums or [0.0] * len(values), values, strict=True)]
-        run._seen += size
-    run._sizes.clear()
-    rate = float(run.optimizer.param_groups[0]["lr"])
-    history.setdefault("learning_rate", []).extend([rate] * len(rows))
-    return dict(zip(names, rows[-1], strict=True)) if rows else _last(history, names)
-
-
-def _last(history: dict[str, list[float]], names: Sequence[str]) -> dict[str, float]:
-    return {name: history[name][-1] for name in names if history.get(name)}
+def _flush(run: Run, state: State) -> None:
+    """Bring the figures of the iterations since the last flush to the host."""
+    figures = run.recorder.flush()
+    iterations = state.history.iterations
+    before = len(iterations.get("loss", ()))
+    losses = figures.columns["loss"]
+    good = next((i for i, value in enumerate(losses) if not math.isfinite(value)), len(losses))
+    for name, values in figures.columns.items():
+        iterations.setdefault(name, []).extend(values[:good])
+        total = math.fsum(value * size for value, size in zip(values[:good], figures.sizes, strict=False))
+        run._sums[name] = run._sums.get(name, 0.0) + total
+    iterations.setdefault("learning_rate", []).extend(figures.rates[:good])
+    run._seen += sum(figures.sizes[:good])
+    if good < len(losses):
+        raise _diverged(run, state, before + good + 1, losses[good])
 
 
 def _end_epoch(run: Run, state: State) -> dict[str, float]:
     """Note the epoch's figures in the history; return the validation's."""
-    history = state.history.history
+    figures = {f"val_{name}": value for name, value in run.validate().items()} if run.validate else {}
     if run._seen:
-        for name, total in zip(run.recorder.names, run._sums, strict=True):
-            history.setdefault(name, []).append(total / run._seen)
-        history.setdefault("learning_rate", []).append(float(run.optimizer.param_groups[0]["lr"]))
+        means = {name: total / run._seen for name, total in run._sums.items()}
+        for name, value in {**means, **figures, "learning_rate": state.history.iterations["learning_rate"][-1]}.items():
+            state.history.history.setdefault(name, []).append(value)
         state.history.epoch.append(state.epoch)
-    run._sums, run._seen = [], 0
-    if run.validate is None:
-        return {}
-    figures = {f"val_{name}": value for name, value in run.validate().items()}
-    for name, value in figures.items():
-        history.setdefault(name, []).append(value)
+    run._sums, run._seen = {}, 0
     return figures
 
 
-def _row(run: Run, state: State, started: float, figures: dict[str, float]) -> None:
-    elapsed = time.perf_counter() - started
+def _even_out(run: Run) -> None:
+    """Cut figures to one length where Ctrl-C came between the noting of two of them."""
+    history = run.history
+    own = [history.iterations.get(name, []) for name in (*run.recorder.names, "learning_rate")]
+    shortest = min(map(len, own))
+    for values in own:
+        del values[shortest:]
+    for values in history.history.values():
+        del values[len(history.epoch) :]
+
+
+def _row(run: Run, state: State, figures: dict[str, float]) -> None:
+    """Add a row with the figures of the last iteration, and those given."""
+    elapsed = time.perf_counter() - run._started
     remaining = None
     if state.total is not None and state.iteration:
         remaining = elapsed / state.iteration * (state.total - state.iteration)
-    rate = float(run.optimizer.param_groups[0]["lr"])
-    run.progress.row(Row(state.epoch, state.iteration, elapsed, remaining, figures, rate))
+    iterations = state.history.iterations
+    last = {name: iterations[name][-1] for name in run.recorder.names if iterations.get(name)}
+    run.progress.row(
+        Row(state.epoch, state.iteration, elapsed, remaining, {**last, **figures}, iterations["learning_rate"][-1])
+    )
+    run._shown = state.iteration
 
 
 def _diverged(run: Run, state: State, iteration: int, value: float) -> DivergedError:
@@ -187,8 +213,8 @@ def _diverged(run: Run, state: State, iteration: int, value: float) -> DivergedE
     epoch = state.epoch if steps is None else (iteration - 1) // steps + 1
     before = f" (last finite {losses[-1]:.4g} at step {iteration - 1})" if losses else ""
     culprit = next((n for n, p in run.model.named_parameters() if p.grad is not None and not _finite(p.grad)), None)
-    found = f"First non-finite gradient at step {state.iteration}: {culprit!r}." if culprit else "All gradients are finite."
     rate = float(run.optimizer.param_groups[0]["lr"])
+    found = f"First non-finite gradient at step {state.iteration}: {culprit!r}." if culprit else "All gradients are finite."
     return DivergedError(
         f"loss became {value} at epoch {epoch}, step {iteration}{before}. {found} "
         f"Possible fix: lower learning_rate (now {rate:g})."

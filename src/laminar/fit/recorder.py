@@ -6,17 +6,49 @@ A step hands over its loss and output and waits for nothing: no figure is copied
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from laminar.fit.head import Head
-from laminar.metrics import Metric
+from laminar.metrics import CustomMetric, Metric
 
-__all__ = ["Recorder"]
+__all__ = ["Figures", "Recorder"]
 
 _MOST_KEPT = 1 << 20  # numbers of output held back before metrics are computed anyway
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of some iterations in a row, on the host: one entry for each iteration everywhere.
+
+    Attributes:
+        columns: loss and metrics by name.
+        sizes: observations in the batch.
+        rates: the base learning rate that the step was taken with.
+    """
+
+    columns: dict[str, list[float]]
+    sizes: list[int]
+    rates: list[float]
+
+
+class _Noted(NamedTuple):
+    """What is kept of an iteration until the flush."""
+
+    loss: Tensor
+    size: int
+    rate: float | Tensor
+
+
+class _Judged(NamedTuple):
+    """What is kept of it until its metrics are computed."""
+
+    output: Tensor
+    target: Tensor
 
 
 class Recorder:
@@ -31,52 +63,73 @@ class Recorder:
         self.metrics = metrics
         self.names = ["loss", *(m.name for m in metrics)]
         self._head = head
-        self._losses: list[Tensor] = []
-        self._outputs: list[tuple[Tensor, Tensor]] = []
+        self._noted: list[_Noted] = []
+        self._judged: list[_Judged] = []
         self._kept = 0
-        self._figures: list[list[Tensor]] = [[] for _ in metrics]
+        self._figures: list[list[Tensor]] = [[] for _ in metrics]  # each (iterations,)
 
-    def add(self, loss: Tensor, output: Tensor, target: Tensor) -> None:
-        """Note an iteration: its loss (a scalar), output (B, ...) and target (B, ...), all without graph."""
-        self._losses.append(loss)
+    def add(self, loss: Tensor, output: Tensor, target: Tensor, size: int, rate: float | Tensor) -> None:
+        """Note an iteration.
+
+        Args:
+            loss: (), without graph, like the others.
+            output: (B, ...).
+            target: (B, ...).
+            size: B.
+            rate: the base learning rate.
+        """
+        if isinstance(rate, Tensor):
+            rate = rate.clone()  # a schedule may write to it
+        self._noted.append(_Noted(loss, size, rate))
         if self.metrics:
-            self._outputs.append((output, target))
+            self._judged.append(_Judged(output, target))
             self._kept += output.numel()
             if self._kept > _MOST_KEPT:
                 self._compute()
 
-    def flush(self) -> list[tuple[float, ...]]:
-        """Return loss and metrics of each iteration since the last flush, and forget them."""
-        if not self._losses:
-            return []
+    def flush(self) -> Figures:
+        """Return the figures of the iterations since the last flush, and forget them."""
         self._compute()
-        columns = [torch.stack(self._losses).tolist(), *(torch.cat(f).tolist() for f in self._figures)]
-        self._losses.clear()
-        for figures in self._figures:
+        noted, self._noted = self._noted, []
+        columns = {"loss": torch.stack([n.loss for n in noted]).tolist() if noted else []}
+        for metric, figures in zip(self.metrics, self._figures, strict=True):
+            columns[metric.name] = torch.cat(figures).tolist() if figures else []
             figures.clear()
-        return list(zip(*columns, strict=True))
+        return Figures(columns, [n.size for n in noted], [float(n.rate) for n in noted])
 
     def _compute(self) -> None:
-        start = 0
-        while start < len(self._outputs):
-            end = start + 1
-            shapes = tuple(t.shape for t in self._outputs[start])
-            while end < len(self._outputs) and tuple(t.shape for t in self._outputs[end]) == shapes:
-                end += 1
-            self._compute_alike(self._outputs[start:end])
-            start = end
-        self._outputs.clear()
-        self._kept = 0
+        judged, self._judged, self._kept = self._judged, [], 0
+        for alike in _runs(judged):
+            for kept, figures in zip(self._figures, self._compute_alike(alike), strict=True):
+                kept.append(figures)
 
     @torch.no_grad()
-    def _compute_alike(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> None:
-        prediction = torch.cat([o for o, _ in outputs])
-        target = torch.cat([t for _, t in outputs])
+    def _compute_alike(self, steps: Sequence[_Judged]) -> list[Tensor]:
+        """Return for each metric the figures of steps whose tensors have the same shapes."""
+        prediction = torch.cat([step.output for step in steps])
+        target = torch.cat([step.target for step in steps])
         probabilities = None
-        for metric, figures in zip(self.metrics, self._figures, strict=True):
-            if metric.needs_probabilities and self._head.trains_on_logits:
-                probabilities = self._head.probabilities(prediction) if probabilities is None else probabilities
-                values = metric.values(probabilities, target)
+        if self._head.trains_on_logits and any(m.needs_probabilities for m in self.metrics):
+            probabilities = self._head.probabilities(prediction)
+        figures = []
+        for metric in self.metrics:
+            shown = prediction if probabilities is None or not metric.needs_probabilities else probabilities
+            if isinstance(metric, CustomMetric):  # it may return one figure for all that it is given
+                size = len(steps[0].output)
+                pairs = zip(shown.split(size), target.split(size), strict=True)
+                figures.append(torch.stack([metric.values(p, t).mean() for p, t in pairs]))
             else:
-                values = metric.values(prediction, target)
-            figures.append(values.float().view(len(outputs), -1).mean(1))
+                figures.append(metric.values(shown, target).view(len(steps), -1).mean(1))
+        return figures
+
+
+def _runs(steps: Iterable[_Judged]) -> Iterator[list[_Judged]]:
+    """Return steps in order, in groups whose tensors have the same shapes."""
+    run: list[_Judged] = []
+    for step in steps:
+        if run and (step.output.shape, step.target.shape) != (run[0].output.shape, run[0].target.shape):
+            yield run
+            run = []
+        run.append(step)
+    if run:
+        yield run

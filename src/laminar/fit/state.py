@@ -33,8 +33,8 @@ class History:
     Attributes:
         history: figure -> one number for each epoch ("loss", "accuracy", "val_loss", "learning_rate", ...). The training
             figures are means over the observations of the epoch, taken while the weights changed, as in Keras.
-        iterations: figure -> one number for each iteration, of its mini-batch.
-        epoch: the epochs that ended, from 1.
+        iterations: figure -> one number for each iteration, of its mini-batch ("learning_rate": that of its step).
+        epoch: the epochs that ended, from 1; the last one may have been cut short, where `stopped` says why.
         seconds: elapsed time of the whole run.
         stopped: why the run ended before its time; None if it did not.
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from laminar.errors import LabelError, complaint
-from laminar.fit.batches import Batch
+from laminar.fit.convert import Batch
+from laminar.fit.forward import forward
 from laminar.fit.head import Head
 from laminar.losses import Loss
 
-__all__ = ["Step", "eager_step", "forward"]
+__all__ = ["Step", "eager_step"]
 
 Step: TypeAlias = Callable[[Batch], tuple[Tensor, Tensor]]
 """Updates the network with a batch that has targets; returns the loss () and the output (B, ...), both without graph."""
-
-
-def forward(model: nn.Module, x: Any) -> Any:
-    """Return the network's output for x, a tensor or a tuple of tensors for several inputs."""
-    return model(*x) if isinstance(x, tuple) else model(x)
 
 
 def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer) -> Step:

@@ -1,0 +1,267 @@
+"""What users have → tensors that the network takes, looked at once before any of it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laminar.errors import ArgumentError, DataError, DtypeError, LabelError, complaint
+
+__all__ = ["Batch", "ClassWeight", "Converter", "Inputs", "as_numpy", "same_length", "to_tensor"]
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+Prepare: TypeAlias = Callable[[Tensor, torch.dtype], Tensor]
+ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float]
+
+_KINDS = {"U": "text", "S": "text", "T": "text", "O": "objects", "M": "dates", "m": "durations", "c": "complex numbers"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some observations: inputs (B, ...), targets (B, ...) and weights (B,), the last two where there are any."""
+
+    x: Inputs
+    y: Tensor | None
+    weight: Tensor | None
+
+    @property
+    def size(self) -> int:
+        """The number of observations B."""
+        return int((self.x[0] if isinstance(self.x, tuple) else self.x).shape[0])
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        x = tuple(t.to(device) for t in self.x) if isinstance(self.x, tuple) else self.x.to(device)
+        return Batch(x, *(None if t is None else t.to(device) for t in (self.y, self.weight)))
+
+
+def to_tensor(value: Any, where: str, dtype: torch.dtype, *, keep_integers: bool = False) -> Tensor:
+    """Return an array, tensor or nested list as a tensor without graph; floats (and whole numbers, unless kept) in `dtype`.
+
+    Args:
+        value: the data; it is copied only where torch cannot share its memory.
+        where: its name in messages ("x").
+        dtype: the network's float dtype.
+        keep_integers: whether whole numbers stay whole (labels, indices of an embedding).
+
+    Raises:
+        DtypeError: if it holds objects or text, or is no array at all.
+
+    >>> to_tensor(np.zeros((2, 3)), "x", torch.float32).dtype
+    torch.float32
+    """
+    tensor = value.detach() if isinstance(value, Tensor) else _from_array(_as_array(value, where), value, where)
+    if tensor.is_complex():
+        raise DtypeError(
+            complaint(where, expected="real numbers", received=f"dtype {tensor.dtype}", fix="Split real and imaginary parts")
+        )
+    keep = keep_integers and not tensor.is_floating_point()
+    return tensor.long() if keep else tensor.to(dtype)
+
+
+def as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Return a tensor on the CPU as an array; bfloat16, which NumPy has not, as float32.
+
+    >>> as_numpy(torch.ones(1, dtype=torch.bfloat16)).dtype
+    dtype('float32')
+    """
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+
+
+def _as_array(value: Any, where: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DtypeError(
+            complaint(where, expected="an array with rows of one length", received="rows of several lengths", fix="Pad them")
+        ) from error
+
+
+def _from_array(array: np.ndarray[Any, Any], value: Any, where: str) -> Tensor:
+    """Return `array`, made of the user's `value`, as a tensor that shares its memory if possible."""
+    kind = array.dtype.kind
+    if kind not in "fiub":
+        received = type(value).__name__ if array.dtype == object and array.ndim == 0 else f"{_KINDS.get(kind, 'records')}"
+        fix = f"Convert it: np.asarray({where}, dtype=np.float32)"
+        if _KINDS.get(kind) == "text":
+            fix = f"Number the values: np.unique({where}, return_inverse=True)[1]"
+        raise DtypeError(complaint(where, expected="numbers", received=f"{received} (dtype {array.dtype})", fix=fix))
+    if kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int64)
+    elif kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    elif not array.dtype.isnative:  # as files of other machines, and of MNIST, have it
+        array = array.astype(array.dtype.newbyteorder("="))
+    if not array.flags.writeable or any(s < 0 for s in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def _check_inputs(x: Tensor, where: str) -> None:
+    if x.dim() == 0 or x.shape[0] == 0:
+        raise DataError(
+            complaint(
+                where,
+                expected="at least one observation",
+                received=f"shape {tuple(x.shape)}",
+                fix="Pass data that is not empty",
+            )
+        )
+    if x.is_floating_point() and not bool(torch.isfinite(x.sum())):  # one pass; only a doubt is looked into
+        bad = ~torch.isfinite(x).flatten(1).all(1) if x.dim() > 1 else ~torch.isfinite(x)
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            kind = "nan" if bool(torch.isnan(x[first]).any()) else "inf"
+            raise DataError(
+                complaint(
+                    where,
+                    expected="finite numbers",
+                    received=f"{kind} at observation {first} ({int(bad.sum())} of {x.shape[0]} observations are affected)",
+                    fix=f"Drop or repair them: keep = np.isfinite({where}).reshape(len({where}), -1).all(1)",
+                )
+            )
+
+
+def same_length(parts: Mapping[str, int]) -> None:
+    """Refuse parts, name -> number of observations, that are not of one length.
+
+    Raises:
+        DataError: naming each.
+    """
+    if len(set(parts.values())) > 1:
+        raise DataError(
+            complaint(
+                " and ".join(parts),
+                expected="as many observations in each",
+                received=", ".join(f"{n} in {name}" for name, n in parts.items()),
+                fix="Pass arrays of one length",
+            )
+        )
+
+
+def _class_weights(class_weight: ClassWeight, y: Tensor) -> Tensor:
+    """Return the weight of each observation's class, (N,); y is (N,), or (N, 1) with zeros and ones."""
+    pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
+    table = {int(k): float(v) for k, v in pairs}
+    if y.is_floating_point() and y.numel() == len(y) and bool(((y == 0) | (y == 1)).all()):
+        y = y.reshape(-1).long()
+    if y.is_floating_point() or y.dim() != 1:
+        raise ArgumentError(
+            complaint(
+                "fit(class_weight=)",
+                expected="one class number for each observation in y",
+                received=f"labels of shape {tuple(y.shape)} and dtype {y.dtype}",
+                fix="Pass sample_weight instead",
+            )
+        )
+    present = y.unique().tolist()
+    missing = [c for c in present if c not in table]
+    if missing:
+        raise ArgumentError(
+            complaint(
+                "fit(class_weight=)",
+                expected="a weight for every class in y",
+                received=f"none for class {missing[0]}",
+                fix=f"Add {missing[0]}: 1.0",
+            )
+        )
+    weights = torch.zeros(max(present) + 1, dtype=torch.float64)
+    weights[present] = torch.tensor([table[c] for c in present], dtype=torch.float64)
+    return weights[y]
+
+
+@dataclass(frozen=True)
+class Converter:
+    """Turns what a user's source yields into batches for the network.
+
+    Attributes:
+        dtype: of the network's inputs.
+        ready: told of the inputs before anything else is done with them, to build the network or check their shape.
+        prepare: checks labels and brings them into the form, and the given float dtype, that the loss takes; None where
+            labels are left aside.
+        keep_integers: whether inputs of whole numbers stay so (a network with an embedding).
+        class_weight: class -> weight, multiplied into the sample weights.
+    """
+
+    dtype: torch.dtype
+    ready: Callable[[Inputs], None]
+    prepare: Prepare | None
+    keep_integers: bool = False
+    class_weight: ClassWeight | None = None
+
+    @property
+    def wide(self) -> torch.dtype:
+        """The dtype of targets and weights: three digits of a half-precision network would not do."""
+        return self.dtype if self.dtype in (torch.float32, torch.float64) else torch.float32
+
+    def whole(self, x: Any, y: Any, weight: Any) -> Batch:
+        """Return checked tensors of inputs, targets and weights.
+
+        Raises:
+            DataError, LabelError, DtypeError: naming what is wrong.
+        """
+        inputs = self._inputs(x)
+        self.ready(inputs)
+        n = Batch(inputs, None, None).size
+        target = None
+        if y is not None and self.prepare is not None:
+            target = to_tensor(y, "y", self.wide, keep_integers=True)
+            if target.dim() == 0:
+                raise LabelError(
+                    complaint("y", expected="one label for each observation", received="a single number", fix="Pass a list")
+                )
+            same_length({"x": n, "y": len(target)})
+            target = self.prepare(target, self.wide)
+        return Batch(inputs, target, self._weights(weight, target, n))
+
+    def item(self, item: Any) -> Batch:
+        """Return the batch in what a stream yields: x, (x, y) or (x, y, weight).
+
+        Raises:
+            DataError, LabelError, DtypeError: naming what is wrong.
+        """
+        parts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+        if not 1 <= len(parts) <= 3:
+            raise DataError(
+                complaint("x", expected="batches (x, y) or (x, y, weight)", received=f"{len(parts)} parts", fix="Yield pairs")
+            )
+        x, y, weight = (*parts, None, None)[:3]
+        return self.whole(x, y, weight)
+
+    def _inputs(self, x: Any, where: str = "x") -> Inputs:
+        # a DataLoader hands several inputs over in a list
+        if isinstance(x, (tuple, list)) and len(x) and all(getattr(t, "ndim", 0) for t in x):
+            tensors = tuple(self._input(t, f"{where}[{i}]") for i, t in enumerate(x))
+            same_length({f"{where}[{i}]": len(t) for i, t in enumerate(tensors)})
+            return tensors
+        return self._input(x, where)
+
+    def _input(self, x: Any, where: str) -> Tensor:
+        tensor = to_tensor(x, where, self.dtype, keep_integers=self.keep_integers)
+        _check_inputs(tensor, where)
+        return tensor
+
+    def _weights(self, weight: Any, target: Tensor | None, n: int) -> Tensor | None:
+        result = None
+        if weight is not None:
+            result = to_tensor(weight, "sample_weight", self.wide)
+            if result.dim() != 1:
+                raise DataError(
+                    complaint(
+                        "sample_weight",
+                        expected="one number for each observation, (N,)",
+                        received=f"shape {tuple(result.shape)}",
+                        fix="Reduce it to one axis",
+                    )
+                )
+            same_length({"x": n, "sample_weight": len(result)})
+            _check_inputs(result, "sample_weight")
+        if self.class_weight is not None and target is not None:
+            by_class = _class_weights(self.class_weight, target.cpu()).to(target.device, self.wide)
+            result = by_class if result is None else result * by_class
+        return result
