@@ -41,7 +41,7 @@ class Summary:
     Attributes:
         title: the network's class and the input's shape.
         rows: one for each layer, in the order of the calls. A layer that is called twice has two rows and its parameters in
-            the first.
+            the first. A module of which only a part is called (torch's attention) has its parts' parameters in its own row.
         learnable: parameters of the whole network that learn, each counted once.
         frozen: those that do not.
         multiply_adds: of one observation through the whole network; 0 for operations that torch has no formula for.
@@ -85,7 +85,8 @@ class Summary:
 def summarize(model: nn.Module, found: Trace, inputs: tuple[tuple[int, ...], ...]) -> Summary:
     """Return the table of `model` from the trace of one run on observations of the shapes `inputs`."""
     counted: set[int] = set()
-    rows = [_row(r, counted) for r in found.records if r.path and _is_leaf(r.module)]
+    called = {id(r.module) for r in found.records}
+    rows = [_row(r, called, counted) for r in found.records if _has_row(r, called)]
     learnable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     whole = next((r.multiply_adds for r in reversed(found.records) if r.path == ""), 0)
@@ -93,21 +94,30 @@ def summarize(model: nn.Module, found: Trace, inputs: tuple[tuple[int, ...], ...
     return Summary(title, tuple(rows), learnable, frozen, whole)
 
 
-def _is_leaf(module: nn.Module) -> bool:
-    return isinstance(module, Layer) or next(module.children(), None) is None or next(_own(module), None) is not None
-
-
-def _own(module: nn.Module) -> Iterator[nn.Parameter]:
-    return module.parameters(recurse=isinstance(module, Layer))
-
-
-def _row(record: Record, counted: set[int]) -> SummaryRow:
+def _has_row(record: Record, called: set[int]) -> bool:
+    """Return whether a call is shown: of a layer, of what has no parts that were called, of what has parameters of its own."""
     module = record.module
-    parameters = [p for p in module.parameters(recurse=isinstance(module, Layer)) if id(p) not in counted]
+    if next(_own(module, called), None) is not None or (isinstance(module, Layer) and record.path):
+        return True
+    return not any(id(sub) in called for sub in module.modules() if sub is not module)
+
+
+def _own(module: nn.Module, called: set[int]) -> Iterator[nn.Parameter]:
+    """Yield the parameters that no other row shows: a layer's all, else those outside the parts that were called."""
+    yield from module.parameters(recurse=isinstance(module, Layer))
+    if not isinstance(module, Layer):
+        for child in module.children():
+            if id(child) not in called:  # torch's attention applies its projections without calling them
+                yield from _own(child, called)
+
+
+def _row(record: Record, called: set[int], counted: set[int]) -> SummaryRow:
+    module = record.module
+    parameters = [p for p in {id(p): p for p in _own(module, called)}.values() if id(p) not in counted]
     counted.update(id(p) for p in parameters)
     settings = module.extra_repr()
     return SummaryRow(
-        record.path,
+        record.path or "(the network)",
         f"{type(module).__name__}({settings})" if isinstance(module, Layer) and settings else type(module).__name__,
         record.outputs,
         sum(p.numel() for p in parameters if p.requires_grad),
