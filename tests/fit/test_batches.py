@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -244,7 +245,7 @@ def orders(source: Any, labels: Any = None, **settings: Any) -> list[list[int]]:
 
 
 def epochs_of(batches: list[list[int]], each: int) -> tuple[list[int], list[int]]:
-    return sum(batches[:each], []), sum(batches[each:], [])
+    return list(chain.from_iterable(batches[:each])), list(chain.from_iterable(batches[each:]))
 
 
 @pytest.mark.parametrize("as_dataset", [False, True])
@@ -376,12 +377,12 @@ def test_validation_split_takes_the_last_share() -> None:
     model = lm.Sequential([order, L.Dense(3)]).build((5,), seed=0)
     model.compile("sgd", "sparse_categorical_crossentropy")
     history = model.fit(x, y, batch_size=4, validation_split=0.25, sample_weight=torch.ones(10), verbose=0)
-    assert sorted(sum(order.seen, [])) == list(range(7))
+    assert sorted(chain.from_iterable(order.seen)) == list(range(7))
     assert history.history["val_loss"] == [pytest.approx(model.evaluate(x[7:], y[7:])["loss"])]
     for form in ((x.numpy(), y.numpy()), (x.tolist(), y.tolist()), (TensorDataset(x, y), None)):
         order.seen.clear()
         model.fit(*form, batch_size=4, validation_split=0.25, verbose=0)
-        assert sorted(sum(order.seen, [])) == list(range(7))
+        assert sorted(chain.from_iterable(order.seen)) == list(range(7))
 
 
 def test_validation_split_of_several_inputs() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import laminar as lm
 from laminar import layers as L
-from laminar.errors import ArgumentError, DivergedError, GradientError
 from laminar.fit.progress import Progress, Row
 from laminar.metrics import CustomMetric
 from laminar.optimizers import SGDM
@@ -90,7 +88,7 @@ def assert_same_weights(one: nn.Module, other: nn.Module) -> None:
     assert [name for (name, a), b in pairs if not torch.equal(a, b)] == []
 
 
-# ── the same bits ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the same bits ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("end", [(), (L.Softmax(),), (nn.Softmax(dim=1),)], ids=["logits", "Softmax", "nn.Softmax"])
@@ -142,7 +140,7 @@ def test_regression_in_float64_keeps_the_targets_digits() -> None:
     assert_same_weights(ours, theirs)
 
 
-# ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_history_holds_every_figure_of_a_loop_written_by_hand() -> None:
@@ -316,7 +314,7 @@ def test_a_stream_tells_its_length_after_the_first_epoch(progress: Recording) ->
     assert [row.remaining is None for row in progress.rows] == [True, True, True, False, False]
 
 
-# ── the device is not waited for ─────────────────────────────────────────────────────────────────────────────────────────
+# ── the device is not waited for ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Waits(TorchDispatchMode):
@@ -359,297 +357,3 @@ def test_nothing_is_read_from_the_device_between_two_rows(monkeypatch: pytest.Mo
     with waits:  # the counter does count
         float(torch.ones(1))
     assert waits.count == 1
-
-
-# ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Diary(lm.Callback):
-    """Writes every hook down."""
-
-    def __init__(self, name: str, diary: list[Any]) -> None:
-        self.name, self.diary = name, diary
-
-    def on_train_begin(self, model: Any, state: Any) -> None:
-        self.diary.append((self.name, "train begins", state.epoch, state.iteration))
-
-    def on_epoch_begin(self, model: Any, state: Any) -> None:
-        self.diary.append((self.name, "epoch begins", state.epoch, state.iteration))
-
-    def on_batch_end(self, model: Any, state: Any) -> None:
-        assert model.training
-        self.diary.append((self.name, "batch ends", state.epoch, state.iteration))
-
-    def on_epoch_end(self, model: Any, state: Any) -> None:
-        assert len(state.history.history["loss"]) == len(state.history.history["val_loss"]) == state.epoch
-        assert model.history is state.history
-        self.diary.append((self.name, "epoch ends", state.epoch, state.iteration))
-
-    def on_train_end(self, model: Any, state: Any) -> None:
-        self.diary.append((self.name, "train ends", state.epoch, state.iteration))
-
-
-def test_hooks_run_in_order() -> None:
-    diary: list[Any] = []
-    x, y = data(4)
-    model = network()
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    model.fit(x, y, epochs=2, batch_size=2, validation_data=(x, y), callbacks=[Diary("a", diary), Diary("b", diary)], verbose=0)
-    expected = [
-        ("train begins", 0, 0),
-        ("epoch begins", 1, 0), ("batch ends", 1, 1), ("batch ends", 1, 2), ("epoch ends", 1, 2),
-        ("epoch begins", 2, 2), ("batch ends", 2, 3), ("batch ends", 2, 4), ("epoch ends", 2, 4),
-        ("train ends", 2, 4),
-    ]  # fmt: skip
-    assert diary == [(name, *entry) for entry in expected for name in ("a", "b")]
-
-
-def stop_in(hook: str, iteration: int) -> lm.Callback:
-    """Return a callback that ends the training in the given hook, from `iteration` on."""
-
-    def stop(self: Any, model: Any, state: Any) -> None:
-        if state.iteration >= iteration:
-            state.stop = "enough is enough"
-
-    callback: lm.Callback = type("Stop", (lm.Callback,), {hook: stop})()
-    return callback
-
-
-@pytest.mark.parametrize(
-    ("hook", "iteration", "done", "epochs"),
-    [
-        ("on_train_begin", 0, 0, 0),
-        ("on_epoch_begin", 10, 10, 1),
-        ("on_batch_end", 13, 13, 2),
-        ("on_epoch_end", 20, 20, 2),
-    ],
-)
-def test_a_callback_ends_the_training(progress: Recording, hook: str, iteration: int, done: int, epochs: int) -> None:
-    """`state.stop` is obeyed in every hook; the history says why, and the epoch cut short is in it."""
-    x, y = data()
-    model = network()
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    history = model.fit(x, y, epochs=5, batch_size=5, callbacks=[stop_in(hook, iteration)], verbose=0)
-    assert history.stopped == "enough is enough"
-    assert len(history.iterations.get("loss", [])) == done
-    assert len(history.history.get("loss", [])) == len(history.epoch) == epochs
-    assert progress.notes == [f"Stopped after iteration {done}: enough is enough. What was learned is kept."]
-    assert progress.stops == 1
-    assert not model.training
-
-
-def test_an_exception_in_a_callback_ends_the_display_and_leaves_the_network_usable(progress: Recording) -> None:
-    class Fails(lm.Callback):
-        def on_epoch_end(self, model: Any, state: Any) -> None:
-            raise KeyError("mine")
-
-    x, y = data()
-    model = network()
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(KeyError, match="mine"):
-        model.fit(x, y, callbacks=Fails())
-    assert progress.stops == 1
-    assert not model.training
-    assert model.history is not None
-    assert len(model.history.iterations["loss"]) == 1
-
-
-# ── a loss that is not finite ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_diverging_loss_is_told_with_step_and_parameter() -> None:
-    """x² under a learning rate of 1e38: the second step's loss overflows. The figures before it are in the history."""
-    x, y = torch.ones(8, 1), torch.zeros(8, 1)
-    model = lm.Sequential([L.Dense(1, kernel_initializer="ones", name="only")]).build((1,))
-    model.compile(SGDM(1e38, momentum=0.0, weight_decay=0.0), "mse")
-    with pytest.raises(DivergedError) as e:
-        model.fit(x, y, epochs=3, batch_size=4, log_every=3, shuffle=False, verbose=0)
-    assert str(e.value) == (
-        "loss became inf at epoch 1, step 2 (last finite 1 at step 1). First non-finite gradient at step 2: 'only.weight'. "
-        "Possible fix: lower learning_rate (now 1e+38)."
-    )
-    assert model.history is not None
-    assert model.history.iterations == {"loss": [1.0], "learning_rate": [1e38]}
-    assert not model.training
-
-
-def test_it_is_found_at_the_next_row_and_says_when_it_happened() -> None:
-    """Rows come every 3 iterations; the loss overflows at step 2 of epoch 1 of 4 steps."""
-    x, y = torch.ones(16, 1), torch.zeros(16, 1)
-    model = lm.Sequential([L.Dense(1, kernel_initializer="ones", use_bias=False)]).build((1,))
-    model.compile(SGDM(1e30, momentum=0.0, weight_decay=0.0), "mse", metrics=["mae"])
-    with pytest.raises(DivergedError) as e:
-        model.fit(x, y, epochs=3, batch_size=4, log_every=3, shuffle=False, verbose=0)
-    assert str(e.value) == (
-        "loss became inf at epoch 1, step 2 (last finite 1 at step 1). First non-finite gradient at step 3: 'dense.weight'. "
-        "Possible fix: lower learning_rate (now 1e+30)."
-    )
-    assert model.history is not None
-    assert {name: len(values) for name, values in model.history.iterations.items()} == {
-        "loss": 1, "mean_absolute_error": 1, "learning_rate": 1,
-    }  # fmt: skip
-
-
-def test_an_infinite_loss_with_finite_gradients_does_not_blame_a_parameter() -> None:
-    model = lm.Sequential([L.Dense(1)]).build((1,))
-    model.compile("sgd", lambda p, y: (p - y).sum() * 0 + math.inf)
-    with pytest.raises(DivergedError) as e:
-        model.fit(torch.ones(4, 1), torch.ones(4, 1), verbose=0)
-    assert str(e.value) == (
-        "loss became inf at epoch 1, step 1. All gradients are finite. Possible fix: lower learning_rate (now 0.01)."
-    )
-
-
-def test_a_failure_inside_a_step_says_where_in_the_training_it_was() -> None:
-    """torch's batch normalization refuses a batch of one; the message is torch's, and a note says which batch, and what helps."""
-    model = lm.Sequential([nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)])
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training") as e:
-        model.fit(torch.randn(9, 3), torch.randint(2, (9,)), batch_size=4, verbose=0)
-    assert e.value.__notes__ == [
-        "This happened in epoch 1 at iteration 3, on a batch of 1. "
-        "It holds one observation: drop_last=True or another batch_size avoids that."
-    ]
-    model.fit(torch.randn(9, 3), torch.randint(2, (9,)), batch_size=4, drop_last=True, verbose=0)
-
-
-def test_a_backward_without_a_gradient_is_named_while_training() -> None:
-    class Forgets(lm.Layer):
-        def build(self, shape: tuple[int, ...]) -> None:
-            self.scale = self.learnable(shape[0], init="ones")
-            self.shift = self.learnable(shape[0], init="zeros")
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x * self.scale + self.shift
-
-        def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> Any:
-            return dz * self.scale, (dz * x).sum(0)
-
-    model = lm.Sequential([Forgets(), L.Dense(2)])
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(GradientError) as e:
-        model.fit(torch.randn(9, 3), torch.randint(2, (9,)), verbose=0)
-    assert str(e.value) == (
-        "layer 'forgets' (Forgets): expected backward to return dx and 2 gradients ('scale', 'shift'), "
-        "received dx and 1. Return one gradient for each learnable, in the order declared."
-    )
-
-
-# ── freezing between fits ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_freezing_between_fits_keeps_the_optimizer_state_of_the_others() -> None:
-    """R3, against a loop by hand whose optimizer is told with requires_grad: freeze alpha, go on, unfreeze, go on."""
-    x, y = data()
-    ours, theirs = network(), network()
-    ours.compile(SGDM(0.02, momentum=0.9, weight_decay=1e-2), "sparse_categorical_crossentropy")
-    optimizer = decayed(theirs, lr=0.02, momentum=0.9, fused=True)
-    for frozen in (False, True, False):
-        if frozen:
-            ours["elu"].freeze("alpha")
-        else:
-            ours["elu"].unfreeze("alpha")
-        alpha = theirs["elu"].alpha.requires_grad_(not frozen)
-        alpha.grad = None
-        before = ours["elu"].alpha.clone()
-        ours.fit(x, y, epochs=2, batch_size=BATCH, shuffle=False, verbose=0)
-        by_hand(theirs, optimizer, in_order(x, y), epochs=2)
-        assert_same_weights(ours, theirs)
-        assert torch.equal(before, ours["elu"].alpha) == frozen
-
-
-def test_a_layer_that_is_not_trainable_stays_as_it_is_and_learns_again_later() -> None:
-    x, y = data()
-    model = network()
-    model.compile("adam", "sparse_categorical_crossentropy")
-    model["conv2d"].trainable = False
-    model["batch_normalization"].trainable = False
-    before = copy.deepcopy(model.state_dict())
-    model.fit(x, y, epochs=1, verbose=0)
-    moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
-    assert moved == ["elu.alpha", "dense.weight", "dense.bias"]  # and no running statistics
-    model.trainable = True
-    model.fit(x, y, epochs=1, verbose=0)
-    assert [name for name, value in model.state_dict().items() if torch.equal(value, before[name])] == []
-
-
-def test_a_function_that_leaves_frozen_parameters_out_is_called_again_when_they_learn() -> None:
-    """The momentum of the others goes on as it was."""
-    x, y = data()
-
-    def learning(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.SGD([p for p in parameters if p.requires_grad], lr=0.01, momentum=0.9)
-
-    ours, theirs = network(), network()
-    ours["conv2d"].trainable = theirs["conv2d"].trainable = False
-    ours.compile(learning, "sparse_categorical_crossentropy")
-    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9)
-    for _ in range(2):
-        ours.fit(x, y, epochs=1, batch_size=BATCH, shuffle=False, verbose=0)
-        by_hand(theirs, optimizer, in_order(x, y), epochs=1)
-        assert_same_weights(ours, theirs)
-        ours["conv2d"].trainable = theirs["conv2d"].trainable = True
-
-
-def test_everything_frozen_is_refused() -> None:
-    x, y = data()
-    model = network()
-    model.trainable = False
-    assert not model.trainable
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(ArgumentError) as e:
-        model.fit(x, y, verbose=0)
-    assert str(e.value) == (
-        "Sequential.fit: expected a parameter that learns, received 7, all frozen. Unfreeze a layer: layer.trainable = True."
-    )
-
-
-# ── seeds ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def noisy() -> lm.Sequential:
-    return lm.Sequential([nn.LazyLinear(8), L.Dropout(0.5), L.Dense(4)])
-
-
-def trained(seed: int | None, epochs: int = 2) -> list[float]:
-    x, y = data()
-    model = noisy()
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    history = model.fit(x.flatten(1), y, epochs=epochs, batch_size=8, seed=seed, verbose=0)
-    return [*history.iterations["loss"], *(v for p in model.parameters() for v in p.flatten().tolist())]
-
-
-def test_a_seed_repeats_initial_values_order_and_dropout_to_the_bit() -> None:
-    """Also the initial values of modules that are not ours; another seed gives other numbers."""
-    first = trained(7)
-    torch.rand(3)
-    assert trained(7) == first
-    assert trained(8) != first
-
-
-def test_with_a_seed_the_global_generator_is_not_drawn_from() -> None:
-    torch.manual_seed(11)
-    before = torch.get_rng_state()
-    trained(7)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_without_a_seed_the_global_generator_decides() -> None:
-    torch.manual_seed(11)
-    first = trained(None)
-    torch.manual_seed(11)
-    assert trained(None) == first
-    assert trained(None) != first
-
-
-def test_dropout_is_seeded_whether_the_network_was_built_before_or_not() -> None:
-    """The noise of training does not depend on what was drawn to prepare it."""
-    x, y = data()
-    losses = []
-    for build_first in (True, False):
-        model = lm.Sequential([L.Dense(8), L.Dropout(0.5), L.Dense(4)])
-        if build_first:
-            model.build((64,), seed=7)
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        losses.append(model.fit(x.flatten(1), y, epochs=2, seed=7, verbose=0).iterations["loss"])
-    assert losses[0] == losses[1]
