@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from laminar.atomic import replacing
 from laminar.errors import FileError, ShapeError, complaint
 
 __all__ = ["load_weights", "save_weights"]
@@ -23,15 +22,10 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     from safetensors.torch import save
 
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     content = save({name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()})
     try:
-        with part.open("xb") as file:
+        with replacing(Path(path)) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
     except OSError as error:
         raise FileError(
             complaint(
@@ -41,9 +35,6 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
                 fix="Choose another path",
             )
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
