@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from laminar.fit import adapt, arguments, checkpoint
 from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
-from laminar.fit.convert import ClassWeight, Converter, Inputs, as_numpy
+from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
 from laminar.fit.head import Head, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
@@ -107,6 +106,11 @@ class Model(nn.Module):
         return self
 
     def _run_for_shapes(self, inputs: Sequence[Shape], dtype: torch.dtype | None, seed: int | None) -> shapes.Trace:
+        if self.is_chain and len(inputs) != 1:
+            fix = "Pass one array, or derive from Model with forward(self, a, b)"
+            raise ArgumentError(
+                complaint(type(self).__name__, expected="one input", received=f"{len(inputs)}, in a tuple", fix=fix)
+            )
         for name, module in self.named_modules():
             if isinstance(module, Layer):
                 module.path = name.replace(".", "/")
@@ -119,14 +123,9 @@ class Model(nn.Module):
 
     def _need_built(self, what: str) -> tuple[Shape, ...]:
         if self._input_shapes is None:
-            raise NotBuiltError(
-                complaint(
-                    f"{type(self).__name__}.{what}",
-                    expected="a network that knows its input shape",
-                    received="one that has not seen data yet",
-                    fix="Call model.build((channels, height, width)) first",
-                )
-            )
+            expected, received = "a network that knows its input shape", "one that has not seen data yet"
+            fix = "Call model.build((channels, height, width)) first"
+            raise NotBuiltError(complaint(f"{type(self).__name__}.{what}", expected=expected, received=received, fix=fix))
         return self._input_shapes
 
     @property
@@ -163,11 +162,8 @@ class Model(nn.Module):
             ArgumentError: if there is no loss, no such device, or two metrics of one name.
         """
         if loss is None:
-            raise ArgumentError(
-                complaint(
-                    "compile(loss=)", expected="a loss", received="none", fix='Pass loss="sparse_categorical_crossentropy", say'
-                )
-            )
+            fix = 'Pass loss="sparse_categorical_crossentropy", say'
+            raise ArgumentError(complaint("compile(loss=)", expected="a loss", received="none", fix=fix))
         place = arguments.device_of(device)
         chosen = arguments.metric_list(metrics)  # looked up here, not after the data has been read
         self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss).to(place), chosen, place)
@@ -176,14 +172,9 @@ class Model(nn.Module):
 
     def _compiled(self, what: str) -> Recipe:
         if self._recipe is None:
-            raise NotCompiledError(
-                complaint(
-                    f"{type(self).__name__}.{what}",
-                    expected="a compiled network",
-                    received="one that does not know its loss",
-                    fix='Call model.compile(optimizer="sgdm", loss="sparse_categorical_crossentropy") first',
-                )
-            )
+            expected, received = "a compiled network", "one that does not know its loss"
+            fix = 'Call model.compile(optimizer="sgdm", loss="sparse_categorical_crossentropy") first'
+            raise NotCompiledError(complaint(f"{type(self).__name__}.{what}", expected=expected, received=received, fix=fix))
         return self._recipe
 
     # -- fit ------------------------------------------------------------------------------------------------------------
@@ -236,16 +227,16 @@ class Model(nn.Module):
             a training loop of your own.
         """
         recipe = self._compiled("fit")
-        arguments.whole_numbers("fit", epochs=epochs, batch_size=batch_size, log_every=log_every)
+        epochs, size, every = arguments.whole_numbers("fit", epochs=epochs, batch_size=batch_size, log_every=log_every)
         progress, watching = make_progress(verbose), arguments.callback_list(callbacks)
-        order, seed = Order(batch_size, arguments.shuffle_of(shuffle), drop_last), arguments.seed_of("fit(seed=)", seed)
+        order, seed = Order(size, arguments.shuffle_of(shuffle), drop_last), arguments.seed_of("fit(seed=)", seed)
         order = replace(order, seed=int(torch.randint(2**62, ())) if seed is None else seed)
         training, validation = arguments.parts((x, y, sample_weight), validation_data, validation_split)
         with arguments.noise(seed, recipe.device, "data"):
             batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
             adapt.adapt(self, batches)
-            held = None if validation is None else self._batches(validation, Order(_EVALUATED), recipe.device)
             chosen, head = self._metrics(recipe), self._find_head(recipe, batches)
+            validate = None if validation is None else self._validation(validation, recipe, chosen, head)
         optimizer = self._learner.optimizer(recipe.optimizer, list(self.parameters()), f"{type(self).__name__}.fit")
         self.history = History()
         run = Run(
@@ -254,10 +245,10 @@ class Model(nn.Module):
             eager_step(self, recipe.loss, head, optimizer),
             batches,
             Recorder(chosen, head),
-            None if held is None else partial(evaluation.evaluate, self, held, recipe.loss, chosen, head),
+            validate,
             watching,
             progress,
-            log_every,
+            every,
             self.history,
         )
         count = "a stream" if batches.observations is None else f"{batches.observations:,} observations"
@@ -284,8 +275,8 @@ class Model(nn.Module):
             DataError, LabelError, ShapeError, DtypeError: naming what is wrong with the data.
         """
         recipe = self._compiled("evaluate")
-        arguments.whole_numbers("evaluate", batch_size=batch_size)
-        batches = self._batches((x, y, sample_weight), Order(batch_size), recipe.device)
+        (size,) = arguments.whole_numbers("evaluate", batch_size=batch_size)
+        batches = self._batches((x, y, sample_weight), Order(size), recipe.device)
         return evaluation.evaluate(self, batches, recipe.loss, self._metrics(recipe), self._find_head(recipe, batches))
 
     def predict(self, x: Any, *, batch_size: int = 512) -> Any:
@@ -302,11 +293,11 @@ class Model(nn.Module):
         Raises:
             DataError, ShapeError, DtypeError: naming what is wrong with the data.
         """
-        arguments.whole_numbers("predict", batch_size=batch_size)
+        (size,) = arguments.whole_numbers("predict", batch_size=batch_size)
         recipe, own = self._recipe, next(self.parameters(), None)
         # a network that was never compiled stays where it is
         device = recipe.device if recipe else arguments.device_of("auto") if own is None else own.device
-        batches = self._batches((x, None, None), Order(batch_size), device, labelled=False)
+        batches = self._batches((x, None, None), Order(size), device, labelled=False)
         head = _PLAIN if recipe is None else self._find_head(recipe, batches)
         output = evaluation.predict(self, batches, head)
         first = x[0] if isinstance(x, tuple) and x else x
@@ -402,16 +393,24 @@ class Model(nn.Module):
         self.to(device)
         return batches
 
+    def _validation(
+        self, data: arguments.Triple, recipe: Recipe, chosen: Sequence[metrics.Metric], head: Head
+    ) -> Callable[[], dict[str, float]]:
+        """Return a function that evaluates the network on `data`."""
+        with about("validation_data"):
+            held = self._batches(data, Order(_EVALUATED), recipe.device)
+
+        def validate() -> dict[str, float]:
+            with about("validation_data"):
+                return evaluation.evaluate(self, held, recipe.loss, chosen, head)
+
+        return validate
+
     def _one_output(self) -> Shape:
         if len(self._output_shapes) != 1:
-            raise LayerError(
-                complaint(
-                    type(self).__name__,
-                    expected="a network with one output, to train it with one loss",
-                    received=f"{len(self._output_shapes)} outputs",
-                    fix="Return one tensor from forward",
-                )
-            )
+            expected, received = "a network with one output, to train it with one loss", f"{len(self._output_shapes)} outputs"
+            fix = "Return one tensor from forward"
+            raise LayerError(complaint(type(self).__name__, expected=expected, received=received, fix=fix))
         return self._output_shapes[0]
 
     def _metrics(self, recipe: Recipe) -> list[metrics.Metric]:
@@ -446,8 +445,7 @@ class Sequential(Model):
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
-        for position, value in enumerate(layers):
-            layer = arguments.module_of(f"Sequential(layers=), position {position}", value)
+        for layer in arguments.module_list("Sequential(layers=)", layers):
             self.add_module(self._free_name(layer), layer)
 
     def _free_name(self, layer: nn.Module) -> str:
@@ -459,14 +457,9 @@ class Sequential(Model):
                 number += 1
                 name = f"{default}_{number}"
         elif name in self._modules or hasattr(self, name) or "." in name or "/" in name:
-            raise ArgumentError(
-                complaint(
-                    "Sequential(layers=)",
-                    expected="names without dots and slashes that are not taken",
-                    received=f"{name!r}",
-                    fix=f"Call the layer {name.replace('.', '_').replace('/', '_')}_1, say",
-                )
-            )
+            expected = "names without dots and slashes that are not taken"
+            fix = f"Call the layer {name.replace('.', '_').replace('/', '_')}_1, say"
+            raise ArgumentError(complaint("Sequential(layers=)", expected=expected, received=f"{name!r}", fix=fix))
         return name
 
     def forward(self, x: Any) -> Any:

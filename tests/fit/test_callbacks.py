@@ -193,7 +193,8 @@ def test_an_infinite_loss_with_finite_gradients_does_not_blame_a_parameter() -> 
     with pytest.raises(DivergedError) as e:
         model.fit(torch.ones(4, 1), torch.ones(4, 1), verbose=0)
     assert str(e.value) == (
-        "loss became inf at epoch 1, step 1. All gradients are finite. Possible fix: lower learning_rate (now 0.01)."
+        "loss became inf at epoch 1, step 1. All gradients are finite. "
+        "Possible fix: look at the scale of inputs and targets, or put Normalization('zscore') first."
     )
 
 

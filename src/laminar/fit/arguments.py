@@ -24,7 +24,7 @@ __all__ = [
     "device_of",
     "input_shapes",
     "metric_list",
-    "module_of",
+    "module_list",
     "noise",
     "parts",
     "seed_of",
@@ -35,14 +35,13 @@ __all__ = [
 Triple = tuple[Any, Any, Any]
 
 
-def whole_numbers(who: str, **values: object) -> None:
-    """Refuse any value that is no whole number of at least 1.
+def whole_numbers(who: str, **values: Any) -> list[int]:
+    """Return the values, all whole numbers of at least 1.
 
     Raises:
-        ArgumentError: naming the argument of `who`.
+        ArgumentError: naming the first argument of `who` that is something else.
     """
-    for name, value in values.items():
-        positive(f"{who}({name}=)", value)
+    return [positive(f"{who}({name}=)", value) for name, value in values.items()]
 
 
 def input_shapes(where: str, shapes: Sequence[Any], *, one: bool) -> list[Shape]:
@@ -167,19 +166,26 @@ def callback_list(value: Any) -> list[Callback]:
                 complaint(
                     "fit(callbacks=)",
                     expected="instances of laminar.Callback",
-                    received=f"the class {callback.__name__}" if a_class else type(callback).__name__,
+                    received=_called(callback),
                     fix=f"Pass {callback.__name__}()" if a_class else "Derive its class from laminar.Callback",
                 )
             )
     return wanted
 
 
-def module_of(where: str, value: Any) -> nn.Module:
-    """Return a module.
+def module_list(where: str, value: Any) -> list[nn.Module]:
+    """Return modules as a list.
 
     Raises:
-        ArgumentError: if it is something else, such as a module's class.
+        ArgumentError: if there is something else among them, such as a module's class.
     """
+    if not isinstance(value, Iterable):
+        received, fix = type(value).__name__, f"Put it into brackets: [{type(value).__name__}(...)]"
+        raise ArgumentError(complaint(where, expected="a list of layers", received=received, fix=fix))
+    return [_module(f"{where}, position {i}", layer) for i, layer in enumerate(value)]
+
+
+def _module(where: str, value: Any) -> nn.Module:
     if isinstance(value, nn.Module):
         return value
     a_class = isinstance(value, type)
@@ -187,10 +193,17 @@ def module_of(where: str, value: Any) -> nn.Module:
         complaint(
             where,
             expected="a layer or torch.nn.Module",
-            received=f"the class {value.__name__}" if a_class else type(value).__name__,
-            fix=f"Write {value.__name__}()" if a_class else "Wrap a function in Activation(function)",
+            received=_called(value),
+            fix=f"Write {value.__name__}()" if a_class else "Wrap a function: Activation(function)",
         )
     )
+
+
+def _called(value: Any) -> str:
+    """Return what to call something that is no instance of the right class."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return "a function" if callable(value) else type(value).__name__
 
 
 def parts(data: Triple, validation_data: Any, validation_split: Any) -> tuple[Triple, Triple | None]:

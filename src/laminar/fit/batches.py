@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from laminar import seeding
-from laminar.errors import ArgumentError, DataError, DtypeError, ShapeError, complaint
-from laminar.fit.convert import Batch, Converter, same_length, to_tensor
+from laminar.errors import ArgumentError, DataError, DtypeError, complaint
+from laminar.fit.convert import Batch, Converter, about, same_length, to_tensor
 
 __all__ = ["Batches", "Order", "Shuffle", "make_batches", "split"]
 
@@ -146,10 +146,8 @@ class _Stream(Batches):
         count = 0
         for item in source:
             count += 1
-            try:
+            with about(f"batch {count}"):
                 batch = self._convert(item)
-            except (DataError, DtypeError, ShapeError) as error:
-                raise type(error)(f"batch {count}: {error}") from error
             yield batch.to(self._device)
         if count == 0:
             first = epoch == 1
@@ -211,12 +209,14 @@ def make_batches(data: tuple[Any, Any, Any], order: Order, device: torch.device,
     x, y, weight = _unpacked(data)
     if _is_array(x):
         return _InMemory(converter.whole(x, y, weight), order, device)
+    by_number = isinstance(x, Dataset) and not isinstance(x, IterableDataset)
+    source = x if by_number else _iterable_again(x, order)
     for name, value in (("y", y), ("sample_weight", weight)):
         if value is not None:
             raise _beside_stream(x, name, value)
-    if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
+    if by_number:
         return _FromDataset(x, order, converter.item, device)
-    return _Stream(_iterable_again(x, order), converter.item, device)
+    return _Stream(source, converter.item, device)
 
 
 def _unpacked(data: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -272,7 +272,7 @@ def _iterable_again(x: Any, order: Order) -> Any:
                 fix="Convert it to one of these",
             )
         )
-    if iter(x) is x:
+    if iter(x) is iter(x):  # always the same one: what was taken from it is gone
         raise DataError(
             complaint(
                 "x",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laminar.errors import ArgumentError, DataError, DtypeError, LabelError, complaint
+from laminar.errors import ArgumentError, DataError, DtypeError, LabelError, ShapeError, complaint
 
-__all__ = ["Batch", "ClassWeight", "Converter", "Inputs", "as_numpy", "same_length", "to_tensor"]
+__all__ = ["Batch", "ClassWeight", "Converter", "Inputs", "about", "as_numpy", "same_length", "to_tensor"]
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
 Prepare: TypeAlias = Callable[[Tensor, torch.dtype], Tensor]
 ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float]
 
-_KINDS = {"U": "text", "S": "text", "T": "text", "O": "objects", "M": "dates", "m": "durations", "c": "complex numbers"}
+_KINDS = {"U": "text", "S": "text", "T": "text", "O": "objects", "M": "dates", "m": "durations"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Batch:
         return Batch(x, *(None if t is None else t.to(device) for t in (self.y, self.weight)))
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Put `what` in front of every complaint about data inside."""
+    try:
+        yield
+    except (ArgumentError, DataError, DtypeError, ShapeError) as error:
+        raise type(error)(f"{what}: {error}") from error
+
+
 def to_tensor(value: Any, where: str, dtype: torch.dtype, *, keep_integers: bool = False) -> Tensor:
     """Return an array, tensor or nested list as a tensor without graph; floats (and whole numbers, unless kept) in `dtype`.
 
@@ -55,11 +65,9 @@ def to_tensor(value: Any, where: str, dtype: torch.dtype, *, keep_integers: bool
     >>> to_tensor(np.zeros((2, 3)), "x", torch.float32).dtype
     torch.float32
     """
-    tensor = value.detach() if isinstance(value, Tensor) else _from_array(_as_array(value, where), value, where)
+    tensor = value.detach() if isinstance(value, Tensor) else _from_array(_as_array(value, where), where)
     if tensor.is_complex():
-        raise DtypeError(
-            complaint(where, expected="real numbers", received=f"dtype {tensor.dtype}", fix="Split real and imaginary parts")
-        )
+        raise _is_complex(where, tensor.dtype)
     keep = keep_integers and not tensor.is_floating_point()
     return tensor.long() if keep else tensor.to(dtype)
 
@@ -74,6 +82,8 @@ def as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 
 def _as_array(value: Any, where: str) -> np.ndarray[Any, Any]:
+    if value is None:
+        raise DtypeError(complaint(where, expected="numbers", received="None", fix="Pass an array or a tensor"))
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -82,15 +92,23 @@ def _as_array(value: Any, where: str) -> np.ndarray[Any, Any]:
         ) from error
 
 
-def _from_array(array: np.ndarray[Any, Any], value: Any, where: str) -> Tensor:
-    """Return `array`, made of the user's `value`, as a tensor that shares its memory if possible."""
+def _is_complex(where: str, dtype: object) -> DtypeError:
+    return DtypeError(
+        complaint(where, expected="real numbers", received=f"dtype {dtype}", fix="Split real and imaginary parts")
+    )
+
+
+def _from_array(array: np.ndarray[Any, Any], where: str) -> Tensor:
+    """Return `array` as a tensor that shares its memory if possible."""
     kind = array.dtype.kind
+    if kind == "c":
+        raise _is_complex(where, array.dtype)
     if kind not in "fiub":
-        received = type(value).__name__ if array.dtype == object and array.ndim == 0 else f"{_KINDS.get(kind, 'records')}"
         fix = f"Convert it: np.asarray({where}, dtype=np.float32)"
         if _KINDS.get(kind) == "text":
-            fix = f"Number the values: np.unique({where}, return_inverse=True)[1]"
-        raise DtypeError(complaint(where, expected="numbers", received=f"{received} (dtype {array.dtype})", fix=fix))
+            fix = f"Number the values: np.unique({where}, return_inverse=True)[1]" if array.ndim else "Read the data first"
+        received = f"{_KINDS.get(kind, 'records')} (dtype {array.dtype})"
+        raise DtypeError(complaint(where, expected="numbers", received=received, fix=fix))
     if kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     elif kind == "f" and array.dtype.itemsize > 8:
@@ -209,7 +227,10 @@ class Converter:
         self.ready(inputs)
         n = Batch(inputs, None, None).size
         target = None
-        if y is not None and self.prepare is not None:
+        if self.prepare is not None:
+            if y is None:
+                fix = "Pass y, or data that yields (x, y)"
+                raise LabelError(complaint("y", expected="labels", received="none", fix=fix))
             target = to_tensor(y, "y", self.wide, keep_integers=True)
             if target.dim() == 0:
                 raise LabelError(
@@ -256,7 +277,7 @@ class Converter:
                         "sample_weight",
                         expected="one number for each observation, (N,)",
                         received=f"shape {tuple(result.shape)}",
-                        fix="Reduce it to one axis",
+                        fix="Pass sample_weight.reshape(-1)" if result.numel() == n else "Pass as many numbers as observations",
                     )
                 )
             same_length({"x": n, "sample_weight": len(result)})

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from laminar.errors import LabelError, complaint
 from laminar.fit.batches import Batches
 from laminar.fit.forward import forward, inference
 from laminar.fit.head import Head
@@ -21,19 +20,14 @@ __all__ = ["evaluate", "predict"]
 
 
 def evaluate(model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[Metric], head: Head) -> dict[str, float]:
-    """Return loss and metrics, each a mean over all observations; the device is waited for once, at the end.
-
-    Raises:
-        LabelError: if a batch has no targets.
-    """
+    """Return loss and metrics, each a mean over all observations; the device is waited for once, at the end."""
     criterion = loss.on_logits() if head.trains_on_logits else loss
     ask_head = head.trains_on_logits and any(m.needs_probabilities for m in metrics)
     totals: list[Tensor] = []
     seen = 0
     with inference(model):
         for batch in batches.everything():
-            if batch.y is None:
-                raise LabelError(complaint("evaluate(y=)", expected="labels", received="none", fix="Pass y, or use predict"))
+            assert batch.y is not None  # or there would be no batch
             with head.logits():
                 output = forward(model, batch.x)
             shown = head.probabilities(output) if ask_head else output

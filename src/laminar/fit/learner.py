@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ class Learner:
             where: who asks, for the message.
 
         Raises:
-            ArgumentError: if no parameter learns.
+            ArgumentError: if no parameter learns, or the optimizer is of another kind than training needs.
         """
         if not any(p.requires_grad for p in parameters):
             raise ArgumentError(
@@ -55,6 +56,10 @@ class Learner:
             new.state.update({p: held.state[p] for group in new.param_groups for p in group["params"] if p in held.state})
         elif self._state is not None and _same(self._parameters, parameters):
             new.load_state_dict(self._state)
+        closure = inspect.signature(new.step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            expected, fix = "one that steps without a closure", 'Pass "adam", for example'
+            raise ArgumentError(complaint("optimizer", expected=expected, received=type(new).__name__, fix=fix))
         self._optimizer, self._parameters, self._state = new, list(parameters), None
         return new
 

@@ -122,7 +122,7 @@ def _iterate(run: Run, state: State) -> None:
         except Exception as error:
             error.add_note(_place(state, batch))
             raise
-        add(loss, output, batch.y, batch.size, rate)  # type: ignore[arg-type]  # step refuses a batch without y
+        add(loss, output, batch.y, batch.size, rate)  # type: ignore[arg-type]  # a batch to train on has targets
         state.iteration += 1
         for callback in each_batch:
             callback.on_batch_end(run.model, state)
@@ -215,10 +215,10 @@ def _diverged(run: Run, state: State, iteration: int, value: float) -> DivergedE
     culprit = next((n for n, p in run.model.named_parameters() if p.grad is not None and not _finite(p.grad)), None)
     rate = float(run.optimizer.param_groups[0]["lr"])
     found = f"First non-finite gradient at step {state.iteration}: {culprit!r}." if culprit else "All gradients are finite."
-    return DivergedError(
-        f"loss became {value} at epoch {epoch}, step {iteration}{before}. {found} "
-        f"Possible fix: lower learning_rate (now {rate:g})."
-    )
+    fix = f"lower learning_rate (now {rate:g})"
+    if iteration == 1:  # which no learning rate has had to do with
+        fix = "look at the scale of inputs and targets, or put Normalization('zscore') first"
+    return DivergedError(f"loss became {value} at epoch {epoch}, step {iteration}{before}. {found} Possible fix: {fix}.")
 
 
 def _finite(t: Tensor) -> bool:

@@ -8,7 +8,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from laminar.errors import LabelError, complaint
 from laminar.fit.convert import Batch
 from laminar.fit.forward import forward
 from laminar.fit.head import Head
@@ -21,17 +20,12 @@ Step: TypeAlias = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer) -> Step:
-    """Return a step that runs operation by operation, as a hand-written PyTorch loop does.
-
-    Raises:
-        LabelError: when the step is given a batch without targets.
-    """
+    """Return a step that runs operation by operation, as a hand-written PyTorch loop does."""
     criterion = loss.on_logits() if head.trains_on_logits else loss
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def step(batch: Batch) -> tuple[Tensor, Tensor]:
-        if batch.y is None:
-            raise LabelError(complaint("fit(y=)", expected="labels", received="none", fix="Pass y, or yield (x, y)"))
+        assert batch.y is not None  # or there would be no batch
         for parameter in parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping around it
             parameter.grad = None
         with head.logits():
