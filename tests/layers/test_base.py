@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 import laminar as lm
-from laminar import layers as L
 from laminar.errors import GradientError, LayerError, ShapeError, UnknownNameError
+from laminar.seeding import seeded
 
 
 class Plain(lm.Layer):
@@ -432,6 +432,30 @@ def test_a_learnable_declared_twice() -> None:
     assert message(LayerError, lambda: layer(torch.zeros(1, 2))) == text  # a failed build leaves nothing behind
 
 
+def test_a_failed_build_leaves_the_layer_as_it_was() -> None:
+    class Fails(Scale):
+        def __init__(self, fails: bool) -> None:
+            super().__init__()
+            self.own, self.inner, self.fails = self.learnable(2), nn.Linear(1, 1), fails
+
+        def build(self, shape: tuple[int, ...]) -> None:
+            super().build(shape)
+            self.seen, self.part = self.state(1), nn.ReLU()
+            if self.fails:
+                raise ZeroDivisionError
+
+    first, plain = Fails(True), Fails(False)
+    with pytest.raises(ZeroDivisionError):
+        first(torch.zeros(1, 3))
+    assert (first.built, first.input_shape, list(first._buffers), list(first._modules)) == (False, None, [], ["inner"])
+    assert list(first._parameters) == ["own"]
+    first.fails = False
+    for layer in (first, plain):
+        with seeded(0):
+            layer(torch.zeros(1, 3))
+    assert torch.equal(first.factor, plain.factor)
+
+
 def test_an_unknown_learnable() -> None:
     layer = Scale()
     layer(torch.zeros(1, 2))
@@ -472,7 +496,3 @@ def test_sub_layers_with_parameters_and_a_backward() -> None:
         "layer 'holder' (Holder): expected learnables of its own only, because backward returns their gradients, "
         "received the sub-layer 'inner' with parameters. Declare them with self.learnable."
     )
-
-
-def test_default_activation_layers_are_silent_about_defaults() -> None:
-    assert L.Dense(3).label == "layer 'dense' (Dense, units=3)"
