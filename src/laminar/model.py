@@ -102,10 +102,13 @@ class Model(nn.Module):
         """
         where = f"{type(self).__name__}.build"
         inputs = arguments.input_shapes(where, shape, one=self.is_chain)
-        self._run_for_shapes(inputs, None, arguments.seed_of(f"{where}(seed=)", seed))
+        self._run_for_shapes(inputs, None, arguments.seed_of(f"{where}(seed=)", seed), anew=True)
         return self
 
-    def _run_for_shapes(self, inputs: Sequence[Shape], dtype: torch.dtype | None, seed: int | None) -> shapes.Trace:
+    def _run_for_shapes(
+        self, inputs: Sequence[Shape], dtype: torch.dtype | None, seed: int | None, *, anew: bool = False
+    ) -> tuple[Shape, ...]:
+        """Return the shapes that come out for those that go in; those of the first time, or `anew`, are the network's own."""
         if self.is_chain and len(inputs) != 1:
             fix = "Pass one array, or derive from Model with forward(self, a, b)"
             raise ArgumentError(
@@ -117,9 +120,10 @@ class Model(nn.Module):
         # our layers draw from the seed and their path, other modules that build themselves from torch's global generator
         with seeding.seeded(seed), arguments.noise(seed, torch.device("cpu"), "build"):
             found = shapes.trace(self, *inputs, dtype=dtype)
-        self._input_shapes, self._input_dtype = tuple(inputs), dtype
-        self._output_shapes = found.outputs
-        return found
+        if anew or self._input_shapes is None:
+            self._input_shapes, self._input_dtype = tuple(inputs), dtype
+            self._output_shapes = found.outputs
+        return found.outputs
 
     def _need_built(self, what: str) -> tuple[Shape, ...]:
         if self._input_shapes is None:
@@ -366,19 +370,19 @@ class Model(nn.Module):
         labelled: bool = True,
     ) -> Batches:
         """Return the batches of `data`, having built the network for them and brought it to `device`."""
-        known: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
+        known = {} if self._input_shapes is None else {self._input_shapes: self._output_shapes}
+        last = self._output_shapes  # of the batch that was looked at last
 
         def ready(x: Inputs) -> None:
+            nonlocal last
             tensors = x if isinstance(x, tuple) else (x,)
             inputs = tuple(tuple(t.shape[1:]) for t in tensors)
-            if inputs in known:
-                self._input_shapes, self._output_shapes = inputs, known[inputs]
-            elif inputs != self._input_shapes:
-                self._run_for_shapes(inputs, tensors[0].dtype, seed)
-            known[inputs] = self._output_shapes
+            if inputs not in known:
+                known[inputs] = self._run_for_shapes(inputs, tensors[0].dtype, seed)
+            last = known[inputs]
 
         def prepare(y: Tensor, dtype: torch.dtype) -> Tensor:
-            return self._compiled("fit").loss.prepare(y, self._one_output(), dtype=dtype)
+            return self._compiled("fit").loss.prepare(y, self._one_output(last), dtype=dtype)
 
         converter = Converter(
             dtype=next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype()),
@@ -406,12 +410,13 @@ class Model(nn.Module):
 
         return validate
 
-    def _one_output(self) -> Shape:
-        if len(self._output_shapes) != 1:
-            expected, received = "a network with one output, to train it with one loss", f"{len(self._output_shapes)} outputs"
+    def _one_output(self, found: tuple[Shape, ...] | None = None) -> Shape:
+        outputs = self._output_shapes if found is None else found
+        if len(outputs) != 1:
+            expected, received = "a network with one output, to train it with one loss", f"{len(outputs)} outputs"
             fix = "Return one tensor from forward"
             raise LayerError(complaint(type(self).__name__, expected=expected, received=received, fix=fix))
-        return self._output_shapes[0]
+        return outputs[0]
 
     def _metrics(self, recipe: Recipe) -> list[metrics.Metric]:
         return [metrics.resolve(m, self._one_output(), recipe.loss.name) for m in recipe.metrics]

@@ -217,6 +217,26 @@ def test_the_users_data_is_not_changed() -> None:
     np.testing.assert_array_equal(y, kept[1])
 
 
+def test_a_network_that_writes_to_its_input_does_not_reach_the_users_data() -> None:
+    """Nor the next epoch's: ReLU(inplace=True) as first module, in training in order, in evaluate and in predict."""
+    x, y = arrays()
+    kept = x.copy()
+
+    class Shift(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.add_(1)
+
+    model = lm.Sequential([Shift(), nn.ReLU(inplace=True), L.Dense(3)]).build((5,), seed=0)
+    other = lm.Sequential([nn.Identity(), nn.ReLU(), L.Dense(3)]).build((5,), seed=0)
+    for each, source in ((model, x), (other, x + 1)):
+        each.compile("sgd", "sparse_categorical_crossentropy")
+        each.fit(source, y, epochs=3, batch_size=4, shuffle=False, validation_data=(source, y), verbose=0)
+        each.evaluate(source, y, batch_size=4)
+    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_allclose(model.predict(x, batch_size=4), other.predict(x + 1), rtol=1e-5)
+    np.testing.assert_array_equal(x, kept)
+
+
 # ── order ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -394,81 +414,6 @@ def test_validation_split_of_several_inputs() -> None:
     assert history.history["val_loss"] == [pytest.approx(model.evaluate(held, y[11:])["loss"])]
 
 
-# ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def weighted_by_hand(weight: Tensor, epochs: int = 2) -> list[float]:
-    """Train with Σ wᵢ·lᵢ / B by hand, and return the losses."""
-    x, y = (torch.from_numpy(a) for a in arrays())
-    model = lm.Sequential([L.Dense(6, "tanh"), L.Dense(3)]).build((5,), seed=0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    losses = []
-    for _ in range(epochs):
-        for a, b, w in zip(x.split(BATCH), y.split(BATCH), weight.split(BATCH), strict=True):
-            loss = (F.cross_entropy(model(a), b, reduction="none") * w).sum() / len(b)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-    return losses
-
-
-def weighted(**settings: Any) -> list[float]:
-    x, y = settings.pop("data", arrays())
-    model = lm.Sequential([L.Dense(6, "tanh"), L.Dense(3, "softmax")])
-    model.compile(SGDM(0.1, momentum=0.0, weight_decay=0.0), "sparse_categorical_crossentropy")
-    options = {"epochs": 2, "batch_size": BATCH, "shuffle": False, "seed": 0, "verbose": 0}
-    return model.fit(x, y, **options, **settings).iterations["loss"]
-
-
-def test_sample_and_class_weights_are_those_of_a_loss_weighted_by_hand() -> None:
-    """Alone and multiplied; from a dict, a list, and with one-hot labels; from a Dataset that yields them."""
-    x, y = arrays()
-    sample = torch.linspace(0, 2, N)
-    by_class = {0: 0.5, 1: 2.0, 2: 3.0}
-    of_class = torch.tensor([by_class[int(label)] for label in y])
-    close = {"rel": 1e-5}
-    assert weighted(sample_weight=sample.numpy()) == pytest.approx(weighted_by_hand(sample), **close)
-    assert weighted(sample_weight=sample.tolist()) == pytest.approx(weighted_by_hand(sample), **close)
-    for labels in (y, np.eye(3)[y]):
-        assert weighted(data=(x, labels), class_weight=by_class) == pytest.approx(weighted_by_hand(of_class), **close)
-    assert weighted(class_weight=[0.5, 2.0, 3.0]) == pytest.approx(weighted_by_hand(of_class), **close)
-    both = weighted(sample_weight=sample, class_weight=by_class)
-    assert both == pytest.approx(weighted_by_hand(sample * of_class), **close)
-    triples = TensorDataset(torch.from_numpy(x), torch.from_numpy(y), sample)
-    assert weighted(data=(triples, None)) == pytest.approx(weighted_by_hand(sample), **close)
-    loader = DataLoader(triples, BATCH)
-    assert weighted(data=(loader, None), class_weight=by_class) == pytest.approx(both, **close)
-
-
-def test_class_weights_of_yes_and_no() -> None:
-    """A single output: labels are 0 and 1, (N,) or (N, 1)."""
-    x, y = arrays()
-    yes = (y == 1).astype(np.int64)
-    expected = np.where(yes, 5.0, 0.5)
-    losses = []
-    for labels, settings in [
-        (yes, {"sample_weight": expected}),
-        (yes, {"class_weight": {0: 0.5, 1: 5.0}}),
-        (yes[:, None].astype(np.float32), {"class_weight": {0: 0.5, 1: 5.0}}),
-    ]:
-        model = lm.Sequential([L.Dense(1, "sigmoid")])
-        model.compile("sgd", "binary_crossentropy")
-        losses.append(model.fit(x, labels, seed=0, verbose=0, **settings).iterations["loss"])
-    assert losses[0] == losses[1] == losses[2]
-
-
-def test_a_callers_zero_weights_leave_observations_out() -> None:
-    x, y = arrays()
-    weight = np.ones(N)
-    weight[5:] = 0
-    model = lm.Sequential([L.Dense(3)]).build((5,), seed=0)
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    few, all_of_them = model.evaluate(x[:5], y[:5]), model.evaluate(x, y, sample_weight=weight)
-    assert all_of_them["loss"] == pytest.approx(few["loss"] * 5 / N)
-    assert all_of_them["accuracy"] == pytest.approx(model.evaluate(x, y)["accuracy"])  # metrics are not weighted
-
-
 # ── shapes that change ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -490,3 +435,4 @@ def test_batches_of_several_lengths() -> None:
     history = model.fit(batches, epochs=2, verbose=0)
     assert len(history.iterations["loss"]) == 8
     assert model.predict(batches).shape == (24, 2)
+    assert model.input_shape == (4, 3)  # what it was built for

@@ -187,6 +187,18 @@ def test_figures_of_a_metric_are_those_of_its_own_batch_whenever_they_are_comput
     assert all(value == int(value) for value in histories[0].iterations["worst"])
 
 
+def test_figures_are_the_same_when_outputs_are_too_large_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then metrics are computed before the row is due: here after every second batch."""
+    x, y = data()
+    histories = []
+    for most in (1 << 20, 100):
+        monkeypatch.setattr("laminar.fit.recorder._MOST_KEPT", most)
+        model = network(L.Softmax())
+        model.compile(SGDM(0.01), "sparse_categorical_crossentropy", metrics=["accuracy", CustomMetric(lambda p, t: p.amax())])
+        histories.append(model.fit(x, y, epochs=2, batch_size=BATCH, seed=0, verbose=0).iterations)
+    assert histories[0] == histories[1]
+
+
 def test_the_learning_rate_of_an_iteration_is_the_one_its_step_was_taken_with() -> None:
     """A callback lowers it after every batch; nothing is written down before ten iterations have gone by."""
 
@@ -201,6 +213,21 @@ def test_the_learning_rate_of_an_iteration_is_the_one_its_step_was_taken_with() 
     history = model.fit(x, y, epochs=1, batch_size=5, log_every=10, callbacks=[Halve()], verbose=0)
     assert history.iterations["learning_rate"] == [2.0**-i for i in range(10)]
     assert history.history["learning_rate"] == [2.0**-9]
+
+
+def test_a_learning_rate_in_a_tensor_is_noted_as_it_was() -> None:
+    """A schedule may write to it before anybody reads it."""
+    rate = torch.tensor(1.0)
+
+    class Halve(lm.Callback):
+        def on_batch_end(self, model: Any, state: Any) -> None:
+            rate.mul_(0.5)
+
+    x, y = data()
+    model = network()
+    model.compile(torch.optim.SGD(model.parameters(), lr=rate, foreach=False), "sparse_categorical_crossentropy")
+    history = model.fit(x, y, batch_size=10, callbacks=[Halve()], verbose=0)
+    assert history.iterations["learning_rate"] == [1.0, 0.5, 0.25, 0.125, 0.0625]
 
 
 def test_published_counts_of_iterations() -> None:

@@ -111,8 +111,13 @@ class _InMemory(Batches):
         return self._slices(self.observations)
 
     def _slices(self, end: int) -> Iterator[Batch]:
+        writes = False
         for start in range(0, end, self._order.size):
-            yield self._take(slice(start, min(start + self._order.size, end)))
+            batch = self._take(slice(start, min(start + self._order.size, end)))
+            if start == 0 or writes:  # slices are the user's own memory, which a network may write to: ReLU(inplace=True)
+                batch = batch.copied()
+            yield batch
+            writes = writes or (start == 0 and batch.was_written_to)
 
     def _take(self, index: Tensor | slice) -> Batch:
         whole = self._whole

@@ -35,6 +35,15 @@ class Batch:
         """The number of observations B."""
         return int((self.x[0] if isinstance(self.x, tuple) else self.x).shape[0])
 
+    def copied(self) -> Batch:
+        """Return the batch with inputs of its own."""
+        return Batch(tuple(t.clone() for t in self.x) if isinstance(self.x, tuple) else self.x.clone(), self.y, self.weight)
+
+    @property
+    def was_written_to(self) -> bool:
+        """Whether anything was done in place to inputs that `copied` made."""
+        return any(t._version > 0 for t in (self.x if isinstance(self.x, tuple) else (self.x,)))
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
         x = tuple(t.to(device) for t in self.x) if isinstance(self.x, tuple) else self.x.to(device)
