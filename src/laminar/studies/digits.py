@@ -125,8 +125,12 @@ def study(*, seeds: int = 5, epochs: int = 30, report: Callable[[str], object] =
     return outcomes
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
+def table(outcomes: Iterable[Outcome], published: Mapping[str, str] = PUBLISHED) -> str:
     """Return mean and spread of the test accuracy and the time of each variant, as Markdown.
+
+    Args:
+        outcomes: runs of any number of variants.
+        published: variant -> what others found, for the last column.
 
     >>> print(table([Outcome("without", 0, 0.98, 10.0, 1170), Outcome("without", 1, 0.97, 12.0, 1170)]))
     | variant | seeds | mean accuracy | standard deviation | lowest | highest | seconds (median) | published |
@@ -145,7 +149,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
         spread = f"{statistics.stdev(accuracies):.4f}" if len(runs) > 1 else "–"
         lines.append(
             f"| {variant} | {len(runs)} | {statistics.mean(accuracies):.4f} | {spread} | {min(accuracies):.4f} "
-            f"| {max(accuracies):.4f} | {statistics.median(r.seconds for r in runs):.1f} | {PUBLISHED.get(variant, '')} |"
+            f"| {max(accuracies):.4f} | {statistics.median(r.seconds for r in runs):.1f} | {published.get(variant, '–')} |"
         )
     return "\n".join(lines)
 
