@@ -250,56 +250,6 @@ def test_copies_are_equal_and_independent(clone: Any) -> None:
     assert not layer.factor.requires_grad
 
 
-# -- freezing -------------------------------------------------------------------------------------------------------------
-
-
-def test_trainable_remembers_what_was_frozen_by_name() -> None:
-    layer = Two()
-    x = torch.randn(4, 3)
-    layer(x, x)
-    layer.freeze("u")
-    layer.trainable = False
-    assert not layer.v.requires_grad
-    layer.trainable = True
-    assert layer.v.requires_grad
-    assert not layer.u.requires_grad
-
-
-def test_freezing_before_the_layer_is_built() -> None:
-    layer = Scale()
-    layer.freeze("factor")
-    layer(torch.zeros(1, 3))
-    assert not layer.factor.requires_grad
-    whole = Scale()
-    whole.trainable = False
-    whole(torch.zeros(1, 3))
-    assert not whole.factor.requires_grad
-    whole.trainable = True
-    assert whole.factor.requires_grad
-
-
-def test_freezing_keeps_the_optimizer_s_state_of_the_others() -> None:
-    torch.manual_seed(0)
-    layer = Two()
-    x = torch.randn(4, 3)
-    layer(x, x)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        sum(t.square().sum() for t in layer(x, x)).backward()  # type: ignore[union-attr]
-        optimizer.step()
-
-    step()
-    held = {n: optimizer.state[p]["momentum_buffer"].clone() for n, p in layer.named_parameters()}
-    layer.freeze("u")
-    before = layer.u.detach().clone()
-    step()
-    assert torch.equal(layer.u, before)
-    assert torch.equal(optimizer.state[layer.u]["momentum_buffer"], held["u"])
-    assert not torch.equal(optimizer.state[layer.v]["momentum_buffer"], held["v"])
-
-
 # -- errors ---------------------------------------------------------------------------------------------------------------
 
 
