@@ -146,6 +146,18 @@ def test_evaluate_and_predict_take_the_same_forms(form: str) -> None:
     np.testing.assert_allclose(np.asarray(model.predict(source)), model.predict(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["tensors", "Dataset", "IterableDataset", "list of batches"])
+def test_looking_at_data_draws_no_random_numbers(form: str) -> None:
+    """The loaders that we make for a Dataset have a generator of their own."""
+    model = lm.Sequential([L.Dense(3)]).build((5,), seed=0)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    source, labels = forms()[form]
+    before = torch.get_rng_state()
+    model.evaluate(source, labels)
+    model.predict(source)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_predict_leaves_labels_aside_that_no_loss_could_take() -> None:
     """Text, here."""
     model = lm.Sequential([L.Dense(3)]).build((5,))

@@ -136,6 +136,11 @@ SIGMOID: dict[str, tuple[Callable[[], lm.Model], bool, bool]] = {
     "hidden, by tanh": (lambda: Net(lambda z: (torch.tanh(z) + 1) / 2, 1), True, False),
     "the mean of several": (lambda: Net(lambda z: torch.sigmoid(z).mean(1, keepdim=True), 4), True, False),
     "hidden logits": (lambda: Net(lambda z: z, 1), False, True),
+    "small logits after a sigmoid and a map": (
+        sequential(L.Dense(4, "sigmoid"), L.Dense(1, use_bias=False, kernel_initializer=torch.full((1, 4), 0.05))),
+        False,
+        True,
+    ),
     "small logits": (lambda: Net(lambda z: z.abs().clamp_min(0) / 100, 1), False, True),
 }
 

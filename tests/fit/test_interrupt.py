@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -136,6 +137,23 @@ def test_the_second_during_validation() -> None:
     history = model.fit(x, y, epochs=4, batch_size=5, validation_data=(x, y), callbacks=First(), verbose=0)
     assert history.stopped == "Ctrl-C"
     assert lengths(history) == ({10}, {1})
+
+
+def test_between_the_noting_of_two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of five iterations is noted, their accuracy is not: they are left out of both."""
+    fsum, calls = math.fsum, []
+
+    def interrupted(values: Any) -> float:
+        calls.append(1)
+        if len(calls) == 3:  # after the row of the first iteration, whose two figures come first
+            raise KeyboardInterrupt
+        return fsum(values)
+
+    monkeypatch.setattr("laminar.fit.loop.math.fsum", interrupted)
+    x, y = data()
+    history = compiled().fit(x, y, batch_size=5, log_every=6, verbose=0)
+    assert history.stopped == "Ctrl-C"
+    assert lengths(history) == ({1}, {0})
 
 
 def test_a_program_with_a_handler_of_its_own_gets_it_back() -> None:

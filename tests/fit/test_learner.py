@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 import laminar as lm
 from laminar import layers as L
@@ -163,6 +164,31 @@ def test_with_a_seed_the_global_generator_is_not_drawn_from() -> None:
     before = torch.get_rng_state()
     trained(7)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_with_a_seed_a_loaders_own_shuffling_is_repeated_too() -> None:
+    """It draws from torch's global generator, which is left as it was; also where the network is built from the first batch."""
+    x, y = data()
+    loader = DataLoader(TensorDataset(x.flatten(1), y), 8, shuffle=True)
+    losses = []
+    before = torch.get_rng_state()
+    for seed in (3, 3, 4):
+        model = noisy()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        losses.append(model.fit(loader, epochs=2, seed=seed, validation_data=loader, verbose=0).iterations["loss"])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_another_seed_is_other_dropout() -> None:
+    """With the same start and the same order."""
+    x, y = data()
+    losses = []
+    for seed in (1, 2):
+        model = lm.Sequential([L.Dense(8), L.Dropout(0.5), L.Dense(4)]).build((64,), seed=0)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        losses.append(model.fit(x.flatten(1), y, shuffle=False, seed=seed, verbose=0).iterations["loss"])
+    assert losses[0] != losses[1]
 
 
 def test_without_a_seed_the_global_generator_decides() -> None:
