@@ -51,6 +51,7 @@ docs: $(VENV)/.dev ## Build the site into site/; a warning is an error
 	@echo "The site is built: site/index.html"
 
 bench: $(VENV)/.runtime ## What fit costs against a loop written by hand
+	@$(RUN) benchmarks/imports.py
 	@$(RUN) benchmarks/loop.py
 
 clean: ## Remove what the targets made; .venv stays

@@ -60,7 +60,9 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
-    assert capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, mnist.\n"
+    assert (
+        capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, mnist.\n"
+    )
 
 
 def test_no_command_shows_the_help() -> None:

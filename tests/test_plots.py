@@ -70,10 +70,10 @@ def test_runs_have_a_colour_each_and_kinds_a_style_each() -> None:
     assert legend(picture) == ["with BN", "without", "fixed", "training", "validation"]
 
 
-def test_without_validation_the_training_is_solid() -> None:
+def test_without_validation_the_training_is_solid_and_needs_no_key() -> None:
     picture = plots.history({"a": RUN, "b": RUN}, figures="loss")
     assert [style for *_, style, _ in curves(picture.axes[0])] == ["-", "-"]
-    assert legend(picture) == ["a", "b", "training"]
+    assert legend(picture) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

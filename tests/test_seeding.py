@@ -171,3 +171,7 @@ def test_without_a_seed_torch_s_global_generator_decides() -> None:
     torch.manual_seed(0)
     assert torch.equal(weight(), first)
     assert not torch.equal(first, second)
+
+
+def test_a_whole_number_of_numpy_is_the_same_place() -> None:
+    assert derive(0, np.int64(3)) == derive(0, 3) != derive(0, "3")

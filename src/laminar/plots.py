@@ -202,7 +202,8 @@ def _handles(runs: Runs, kinds: Iterable[str], looks: Looks) -> list[Any]:
     grey = {} if len(runs) == 1 else {"color": _GREY}
     first = next(iter(runs))
     handles = [Line2D([], [], color=looks[run, "training"]["color"], linewidth=2.5, label=run) for run in runs if len(runs) > 1]
-    return handles + [Line2D([], [], **(looks[first, kind] | grey), label=kind) for kind in sorted(kinds)]
+    styles = [Line2D([], [], **(looks[first, kind] | grey), label=kind) for kind in sorted(kinds)]
+    return handles if len(styles) == 1 and handles else handles + styles  # one style needs no key beside the runs' colours
 
 
 def predictions(

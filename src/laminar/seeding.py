@@ -7,6 +7,7 @@ start from the same numbers everywhere else, and a run can be repeated from any 
 from __future__ import annotations
 
 import hashlib
+import operator
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ def derive(seed: int, *path: str | int) -> int:
     >>> derive(0, "conv1", "weight") == derive(0, "conv1", "weight") != derive(0, "conv2", "weight")
     True
     """
-    text = "\x1f".join([str(int(seed)), *(f"{type(p).__name__}:{p}" for p in path)])
+    text = "\x1f".join([str(int(seed)), *(f"str:{p}" if isinstance(p, str) else f"int:{operator.index(p)}" for p in path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 

@@ -137,7 +137,7 @@ def _side_by_side(results: list[Result]) -> str:
 
 
 def _pictures(output: Path, results: list[Result], model: Sequential, x: Any, y: Any, report: Callable[[str], object]) -> None:
-    curves = plots.history({r.name: r.history for r in results}, per="iteration")
+    curves = plots.history({r.name: r.history for r in results})
     grid = plots.predictions(x, model.classify(x), y, probabilities=model.predict(x))
     for figure, name, what in (
         (curves, "curves.png", "loss and accuracy of the three networks"),
