@@ -81,6 +81,7 @@ SOFTMAX: dict[str, tuple[Callable[[], lm.Model], bool, bool]] = {
     "nested": (sequential(lm.Sequential([nn.Sequential(dense(), nn.Softmax(dim=1))])), True, True),
     "a chain with a forward of its own": (sequential(Chain(nn.Softmax(dim=1), nn.LazyLinear(CLASSES))), True, False),
     "a chain that ends before its last child": (sequential(Chain(nn.LazyLinear(CLASSES), nn.Softmax(dim=1))), False, True),
+    "an activation that does nothing, after softmax": (sequential(dense("softmax"), L.Activation("linear")), True, False),
     "log-softmax": (sequential(dense("log_softmax")), False, True),
     "hidden": (lambda: Net(lambda z: F.softmax(z, dim=1)), True, False),
     "hidden and rounded": (lambda: Net(lambda z: F.softmax(z, dim=1).clamp(1e-6, 1)), True, False),
@@ -282,6 +283,9 @@ def test_a_network_is_asked_only_where_it_does_not_tell() -> None:
     chain = nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=1))
     assert find_head(chain, CategoricalCrossentropy(), never).module is chain[1]
     assert find_head(nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()), BinaryCrossentropy(), never).trains_on_logits
+    for last in (nn.Linear(2, 2), L.Dense(2), nn.Conv2d(1, 2, 1)):
+        head = find_head(nn.Sequential(nn.ReLU(), last), CategoricalCrossentropy(), never)
+        assert (head.trains_on_logits, head.gives_probabilities, head.module) == (True, False, None)
 
 
 def test_the_end_of_an_empty_chain_is_itself() -> None:

@@ -20,12 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from laminar import activations
 from laminar.fit.convert import Inputs
 from laminar.fit.forward import forward, inference
-from laminar.layers.activation import ActivatedLayer
+from laminar.layers.activation import ActivatedLayer, Activation
 from laminar.losses import Loss
 
 __all__ = ["Head", "find_head", "last_module"]
 
-_PROBED = 64  # observations that a network whose last step is hidden is asked with
+_PROBED = 16  # observations that a network whose last step is hidden is asked with
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda z: z.softmax(1),
@@ -128,9 +128,18 @@ def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs]) -> He
     head = Head(loss.activation, last, gives_probabilities=True)
     if _applies(last, loss.activation, probe) and _leaves_out(head, probe):
         return head
+    if _scores(last):
+        return Head(loss.activation, None, gives_probabilities=False)
     with _LastStretch() as stretch:
         output = probe()
     return Head(loss.activation, None, gives_probabilities=_PROBES[loss.activation](output, stretch.names))
+
+
+def _scores(module: nn.Module) -> bool:
+    """Return whether `module` ends in a linear map for certain, so that nobody needs to be asked."""
+    if isinstance(module, ActivatedLayer) and not isinstance(module, Activation):
+        return type(module).__module__.startswith("laminar.") and module.activation is activations.linear
+    return type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def _applies(module: nn.Module, activation: str, probe: Callable[[], Tensor]) -> bool:
