@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -233,8 +232,9 @@ class Model(nn.Module):
         recipe = self._compiled("fit")
         epochs, size, every = arguments.whole_numbers("fit", epochs=epochs, batch_size=batch_size, log_every=log_every)
         progress, watching = make_progress(verbose), arguments.callback_list(callbacks)
-        order, seed = Order(size, arguments.shuffle_of(shuffle), drop_last), arguments.seed_of("fit(seed=)", seed)
-        order = replace(order, seed=int(torch.randint(2**62, ())) if seed is None else seed)
+        seed = arguments.seed_of("fit(seed=)", seed)
+        of_order = int(torch.randint(2**62, ())) if seed is None else seed
+        order = Order(size, arguments.shuffle_of(shuffle), drop_last, of_order)
         training, validation = arguments.parts((x, y, sample_weight), validation_data, validation_split)
         with arguments.noise(seed, recipe.device, "data"):
             batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
@@ -298,9 +298,8 @@ class Model(nn.Module):
             DataError, ShapeError, DtypeError: naming what is wrong with the data.
         """
         (size,) = arguments.whole_numbers("predict", batch_size=batch_size)
-        recipe, own = self._recipe, next(self.parameters(), None)
-        # a network that was never compiled stays where it is
-        device = recipe.device if recipe else arguments.device_of("auto") if own is None else own.device
+        recipe, own = self._recipe, next(self.parameters(), torch.empty(0))
+        device = own.device if recipe is None else recipe.device  # a network that was never compiled stays where it is
         batches = self._batches((x, None, None), Order(size), device, labelled=False)
         head = _PLAIN if recipe is None else self._find_head(recipe, batches)
         output = evaluation.predict(self, batches, head)

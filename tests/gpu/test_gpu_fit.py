@@ -229,6 +229,9 @@ def test_auto_is_the_gpu_and_a_network_without_compile_stays_where_it_is() -> No
     model["normalization"].adapt(x)
     model.predict(x)
     assert {p.device.type for p in model.parameters()} == {"cpu"}
+    unbuilt = lm.Sequential([L.Flatten(), L.Dense(4)])
+    unbuilt.predict(x)
+    assert {p.device.type for p in unbuilt.parameters()} == {"cpu"}
     compiled(model, "auto").evaluate(x, y)
     assert {p.device.type for p in model.parameters()} == {"cuda"}
 
