@@ -14,6 +14,7 @@ from laminar.errors import DivergedError
 from laminar.fit.batches import Batches
 from laminar.fit.callbacks import INTERRUPTED, Callback, interruptible
 from laminar.fit.convert import Batch
+from laminar.fit.memory import reuse_freed_memory
 from laminar.fit.progress import Progress, Row
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, State
@@ -63,6 +64,7 @@ def train(run: Run, epochs: int, title: str) -> None:
     Raises:
         DivergedError: if the loss is nan or infinite; `run.model` then holds what the last step left.
     """
+    reuse_freed_memory()
     steps = run.batches.steps
     state = State(epochs, None if steps is None else steps * epochs, history=run.history)
     names = run.recorder.names
