@@ -25,7 +25,9 @@ def test_the_written_test_passes_and_the_style_is_the_project_s(tmp_path: Path) 
     assert "7 passed" in done.stdout
     for what in (["format", "--check"], ["check", "--select", "E,F,W,UP,B,SIM"]):
         options = ["--isolated", "--line-length", "128"]
-        ruff = subprocess.run(["ruff", *what, *options, str(tmp_path)], capture_output=True, text=True, check=False)
+        ruff = subprocess.run(
+            [sys.executable, "-m", "ruff", *what, *options, str(tmp_path)], capture_output=True, text=True, check=False
+        )
         assert ruff.returncode == 0, ruff.stdout
 
 
