@@ -64,6 +64,7 @@ def test_no_seed_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_digits_tell_variants_apart() -> None:
     """With batch normalization between 0.975 and 0.995, and better than without (one seed, full length)."""
     accuracies = {name: r5.run(name, 0, lm.data.digits()).accuracy for name in ("with batch normalization", "without")}
@@ -72,6 +73,7 @@ def test_the_digits_tell_variants_apart() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.data
 def test_mnist_in_five_epochs() -> None:
     """The variant with batch normalization reaches 98.5 % on real MNIST."""
