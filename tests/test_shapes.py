@@ -491,3 +491,11 @@ def test_writing_shapes() -> None:
 def test_an_empty_trace() -> None:
     assert (Trace().records, Trace().outputs, Trace().output_dtype) == ([], (), torch.float32)
     assert math.prod(trace(nn.Identity(), (2, 3)).outputs[0]) == 6
+
+
+def test_a_trace_under_autocast_leaves_no_weights_cast_on_meta() -> None:
+    """Bug: autocast keeps a cast copy of each weight; the copy made in the trace was on meta, and the next call got it."""
+    layer = nn.Linear(3, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trace(layer, (3,))
+        assert layer(torch.zeros(1, 3)).device.type == "cpu"

@@ -24,7 +24,8 @@ from laminar.fit.progress import make_progress
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, Recipe
 from laminar.fit.steps import eager_step
-from laminar.layers.base import Layer, default_name, set_trainable
+from laminar.layers.base import Layer, default_name
+from laminar.layers.freezing import set_trainable
 from laminar.names import unknown_name
 from laminar.shapes import Shape
 from laminar.summary import Summary, summarize

@@ -332,8 +332,11 @@ def _on_meta(module: nn.Module, shapes: Sequence[Shape], dtype: torch.dtype) -> 
     found = Trace()
     mode = _OnMeta()
     inputs = [torch.empty((_META_BATCH, *shape), dtype=dtype, device="meta") for shape in shapes]
-    with _recording(module, found.records, lambda: mode.flops, _META_BATCH), torch.no_grad(), mode:
-        result = module(*inputs)
+    try:
+        with _recording(module, found.records, lambda: mode.flops, _META_BATCH), torch.no_grad(), mode:
+            result = module(*inputs)
+    finally:
+        torch.clear_autocast_cache()  # under autocast it now holds weights cast on meta, which the next call would be given
     return _finish(found, result, _META_BATCH)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import laminar as lm
 from laminar import layers as L
 from laminar.errors import UnknownNameError
-from laminar.layers.base import set_trainable
+from laminar.layers.freezing import set_trainable
 
 
 class Scale(lm.Layer):

@@ -13,6 +13,8 @@ from torch.nn.modules import module as _torch_module
 
 from laminar import initializers, seeding, shapes
 from laminar.errors import LaminarError, LayerError, ShapeError, complaint
+from laminar.layers.arithmetic import Arithmetic, Explanation, default_arithmetic, explanation, shapes_to_explain
+from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_shape, normalize_shape
@@ -134,6 +136,33 @@ class Layer(nn.Module):
     def backward(self, *arguments: Any) -> Any:
         """Return the gradients of inputs and learnables; where a subclass does not define it, autograd is used."""
         raise LayerError(f"{self.label}: expected a backward of its own, received none. Define backward(self, x, z, dz).")
+
+    def arithmetic(self, *shape: Any) -> Arithmetic:
+        """Return how output shape and parameters follow from the input's shape; a subclass may say it in numbers of its own.
+
+        It may look at the layer's settings, not at its learnables: these may not be there yet.
+        """
+        return default_arithmetic(self, shape)
+
+    def explain(self, *shape: int | Sequence[int]) -> Explanation:
+        """Return, in words and numbers, how the output's shape and the parameters come about; print it to read it.
+
+        Args:
+            *shape: of one observation of each input; what the layer was built for where left out.
+
+        Raises:
+            NotBuiltError: without a shape, before the layer is built.
+            ShapeError: for a shape that the layer cannot take.
+
+        >>> from laminar import layers as L
+        >>> print(L.Dense(10).explain((784,)))
+        Dense(units=10): (784,) → (10,)
+          parameters: 10 units of 784 weights + 10 biases = 7 850
+        """
+        sizes = shapes_to_explain(self, shape)
+        self.check_input(*sizes)
+        settings = self.extra_repr()
+        return explanation(f"{type(self).__name__}({settings})", sizes, self.arithmetic(*sizes))
 
     @property
     def description(self) -> str:
@@ -270,7 +299,7 @@ class Layer(nn.Module):
         """
         for name in self._named(names):
             self._frozen.add(name)
-            _set_learning(self._parameters.get(name), False)
+            set_learning(self._parameters.get(name), False)
 
     def unfreeze(self, *names: str) -> None:
         """Let the named learnables learn again (all of the layer's own, without names).
@@ -280,7 +309,7 @@ class Layer(nn.Module):
         """
         for name in self._named(names):
             self._frozen.discard(name)
-            _set_learning(self._parameters.get(name), self._trainable)
+            set_learning(self._parameters.get(name), self._trainable)
 
     def _named(self, names: Sequence[str]) -> list[str]:
         own = [n for n, p in self._parameters.items() if p is not None]
@@ -455,26 +484,3 @@ def _takes_memory(cls: type[Layer]) -> bool:
             )
         )
     return count == 4
-
-
-def _set_learning(parameter: nn.Parameter | None, learns: bool) -> None:
-    if parameter is not None:
-        parameter.requires_grad_(learns)
-        if not learns:
-            parameter.grad = None  # torch's optimizers pass over a parameter without a gradient and keep its state
-
-
-def set_trainable(module: nn.Module, value: bool) -> None:
-    """Freeze (False) or unfreeze (True) every parameter below `module`; what was frozen by name stays frozen.
-
-    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    >>> set_trainable(net, False)
-    >>> any(p.requires_grad for p in net.parameters())
-    False
-    """
-    for sub in module.modules():
-        frozen: set[str] = sub._frozen if isinstance(sub, Layer) else set()
-        if "_trainable" in sub.__dict__:
-            sub.__dict__["_trainable"] = value
-        for name, parameter in sub.named_parameters(recurse=False):
-            _set_learning(parameter, value and name not in frozen)

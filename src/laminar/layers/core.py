@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from laminar import initializers
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.activation import ActivatedLayer
+from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.base import Layer
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
@@ -147,6 +148,14 @@ class Dense(ActivatedLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, ..., units) from x of shape (B, ..., features)."""
         return self.activate(F.linear(x, self.weight, self.bias))
+
+    def arithmetic(self, shape: Shape) -> Arithmetic:
+        """Return the parameters: a weight for each unit and feature, a bias for each unit."""
+        biased = bool(self.options.get("use_bias", True))
+        total = self.units * (shape[-1] + biased)
+        biases = f" + {self.units} biases" if biased else ""
+        line = f"parameters: {self.units} units of {shape[-1]} weights{biases} = {count(total)}"
+        return Arithmetic((*shape[:-1], self.units), total, (line,))
 
     def extra_repr(self) -> str:
         """Return the units and the activation."""
