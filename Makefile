@@ -32,9 +32,9 @@ test: lint docs ## Style, types, walls, docs, then every test that is neither sl
 	@echo "== tests and doctests, with the coverage of src (at least 90 % of lines)"
 	@$(RUN) -m pytest -m "not slow and not gpu" --cov --cov-report=term --cov-fail-under=90
 
-test-all: lint docs ## The same with the slow tests, and those for a GPU where there is one
+test-all: lint docs ## The same with the slow tests, fifty configurations in each comparison with a peer, and those for a GPU
 	@echo "== all tests and doctests, with the coverage of src (at least 90 % of lines)"
-	@$(RUN) -m pytest --cov --cov-report=term --cov-fail-under=90
+	@LAMINAR_PARITY_EXAMPLES=50 $(RUN) -m pytest --cov --cov-report=term --cov-fail-under=90
 
 lint: $(VENV)/.dev ## Style (ruff), walls (import-linter), types (mypy --strict)
 	@echo "== style"
