@@ -494,8 +494,7 @@ def test_an_empty_trace() -> None:
 
 
 def test_a_trace_under_autocast_leaves_no_weights_cast_on_meta() -> None:
-    """Bug: autocast keeps a cast copy of each weight; the copy made in the trace was on meta, and the next call got it."""
-    layer = nn.Linear(3, 2)
+    """Bug: the copy that autocast keeps of each weight was on meta, and the next call got it."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        trace(layer, (3,))
+        trace(layer := nn.Linear(3, 2), (3,))
         assert layer(torch.zeros(1, 3)).device.type == "cpu"
