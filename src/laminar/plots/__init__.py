@@ -1,0 +1,13 @@
+"""Results as matplotlib figures. Nothing heavy is computed here, and matplotlib is imported when a picture is drawn.
+
+Every function returns a `matplotlib.figure.Figure` of its own: no global state is touched, no window opens, and a notebook
+shows the returned figure. With `ax=` it draws in these axes instead, several panels side by side inside them. The colours are
+those of Okabe and Ito, which colour-blind people tell apart.
+"""
+
+from laminar.plots.canvas import save
+from laminar.plots.curves import history
+from laminar.plots.functions import activations
+from laminar.plots.grid import predictions
+
+__all__ = ["activations", "history", "predictions", "save"]
