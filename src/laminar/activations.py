@@ -18,6 +18,7 @@ from laminar.names import Registry
 
 __all__ = [
     "ACTIVATIONS",
+    "OVER_AN_AXIS",
     "Activation",
     "elu",
     "exponential",
@@ -190,13 +191,13 @@ def softmax(x: Tensor, axis: int = 1) -> Tensor:
             where features come last, as in (B, T, C).
 
     Raises:
-        ShapeError: if x has no class axis.
+        ShapeError: if x has no axis 1, where the classes were to lie.
 
     >>> softmax(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
     tensor([[0.5000, 0.5000],
             [0.2689, 0.7311]])
     """
-    if x.ndim < 2:
+    if x.ndim < 2 and axis == 1:
         raise _no_classes("softmax", x)
     return torch.softmax(x, axis)
 
@@ -209,13 +210,13 @@ def log_softmax(x: Tensor, axis: int = 1) -> Tensor:
         axis: the classes' axis, as in `softmax`.
 
     Raises:
-        ShapeError: if x has no class axis.
+        ShapeError: if x has no axis 1, where the classes were to lie.
 
     >>> log_softmax(torch.tensor([[0.0, 0.0], [-200.0, 0.0]]))
     tensor([[  -0.6931,   -0.6931],
             [-200.0000,    0.0000]])
     """
-    if x.ndim < 2:
+    if x.ndim < 2 and axis == 1:
         raise _no_classes("log_softmax", x)
     return torch.log_softmax(x, axis)
 
@@ -248,6 +249,10 @@ ACTIVATIONS: Registry[Activation] = Registry(
     },
     aliases={"identity": "linear", "swish": "silu"},
 )
+
+
+OVER_AN_AXIS: tuple[Callable[..., Tensor], ...] = (softmax, log_softmax)
+"""What works over the units together, not element by element: these take the units' `axis` as their second argument."""
 
 
 def get(spec: str | Activation | nn.Module | None) -> Activation:

@@ -52,6 +52,16 @@ def test_softmax_equals_scipy_over_axis_1(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(z.sum(1), torch.ones_like(z.sum(1)))
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_a_softmax_sums_over_the_units_of_its_layer(name: str) -> None:
+    """Those of Dense lie on the last axis, those of a convolution on axis 1."""
+    x = torch.randn(2, 5, 4, dtype=torch.float64)
+    z = L.Dense(3, activation=name).double()(x).detach()
+    np.testing.assert_allclose((z if name == "softmax" else z.exp()).sum(-1).numpy(), np.ones((2, 5)), rtol=1e-12)
+    z = L.Conv2D(3, 2, activation=name).double()(x[:, None]).detach()
+    np.testing.assert_allclose((z if name == "softmax" else z.exp()).sum(1).numpy(), np.ones((2, 4, 3)), rtol=1e-12)
+
+
 def test_softmax_of_large_scores_is_finite() -> None:
     assert L.Softmax()(torch.tensor([[1e4, -1e4, 1e4]])).tolist() == [[0.5, 0.0, 0.5]]
 

@@ -23,9 +23,15 @@ class ActivatedLayer(Layer):
         activation: a name of `laminar.activations`, a function of a tensor, or None for none.
         name: the layer's name.
 
+    Attributes:
+        channel_axis: where the units or channels lie in a batch of the output, and so what a softmax sums over: 1 for
+            (B, C, ...), -1 for (B, ..., units).
+
     Raises:
         UnknownNameError: if there is no activation of that name.
     """
+
+    channel_axis: int = 1
 
     def __init__(self, activation: str | Callable[[Tensor], Tensor] | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -35,7 +41,11 @@ class ActivatedLayer(Layer):
 
     def activate(self, z: Tensor) -> Tensor:
         """Return the activation of z, or z itself while a loss works on the logits."""
-        return z if self._emits_logits else self.activation(z)
+        if self._emits_logits:
+            return z
+        if self.channel_axis != 1 and self.activation in activations.OVER_AN_AXIS:
+            return self.activation(z, self.channel_axis)  # type: ignore[call-arg]  # those of the table take an axis
+        return self.activation(z)
 
     def extra_repr(self) -> str:
         """Return the settings that tell this layer from others of its class."""

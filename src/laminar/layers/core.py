@@ -91,7 +91,7 @@ class Dense(ActivatedLayer):
 
     Args:
         units: outputs, a whole number of at least 1.
-        activation: name or function; None for none.
+        activation: name or function; None for none. A softmax sums over the units, the last axis.
         **options: `use_bias`, `kernel_initializer`, `bias_initializer`, `name`: see `WeightOptions`.
 
     Attributes:
@@ -105,6 +105,8 @@ class Dense(ActivatedLayer):
     >>> Dense(3)(torch.zeros(2, 5)).shape
     torch.Size([2, 3])
     """
+
+    channel_axis = -1
 
     def __init__(
         self,
