@@ -12,8 +12,9 @@ from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
 from laminar.layers.base import Layer
-from laminar.model import Model, Sequential
+from laminar.model import Model
 from laminar.seeding import seed_all
+from laminar.sequential import Sequential
 
 __version__ = "0.1.0"
 

@@ -1,9 +1,9 @@
-"""`Model` and `Sequential`: compile, fit, evaluate, predict, classify, summary. The facade over `laminar.fit`."""
+"""`Model`: compile, fit, evaluate, predict, classify, summary. The facade over `laminar.fit`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,13 +24,12 @@ from laminar.fit.progress import make_progress
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, Recipe
 from laminar.fit.steps import eager_step
-from laminar.layers.base import Layer, default_name
+from laminar.layers.base import Layer
 from laminar.layers.freezing import set_trainable
-from laminar.names import unknown_name
 from laminar.shapes import Shape
 from laminar.summary import Summary, summarize
 
-__all__ = ["Model", "Sequential"]
+__all__ = ["Model"]
 
 _EVALUATED = 512  # observations at a time in validation
 _PLAIN = Head(None, None, gives_probabilities=True)
@@ -96,7 +95,7 @@ class Model(nn.Module):
             ShapeError: from the layer that cannot take what it is given.
             LayerError: naming another module that fails, with what it said.
 
-        >>> from laminar import layers as L
+        >>> from laminar import Sequential, layers as L
         >>> Sequential([L.Flatten(), L.Dense(10)]).build((1, 28, 28), seed=0).output_shape
         (10,)
         """
@@ -426,71 +425,6 @@ class Model(nn.Module):
         if self._head is None:
             self._head = find_head(self, recipe.loss, lambda: batches.example().x)
         return self._head
-
-
-class Sequential(Model):
-    """A chain of layers: the output of each is the input of the next.
-
-    Layers get names as in Keras ("conv2d", "conv2d_1", "dense"), so that a layer put in between changes no other's name,
-    and with a seed no other's initial values.
-
-    Args:
-        layers: Laminar layers and any other `torch.nn.Module`, in order.
-
-    Raises:
-        ArgumentError: if something in `layers` is no module, or a name is taken.
-
-    >>> from laminar import layers as L
-    >>> model = Sequential([L.Flatten(), L.Dense(16, activation="relu"), torch.nn.Linear(16, 3), L.Softmax()])
-    >>> [name for name, _ in model.named_children()]
-    ['flatten', 'dense', 'linear', 'softmax']
-    """
-
-    is_chain = True
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        for layer in arguments.module_list("Sequential(layers=)", layers):
-            self.add_module(self._free_name(layer), layer)
-
-    def _free_name(self, layer: nn.Module) -> str:
-        default = default_name(type(layer))
-        name = layer.name if isinstance(layer, Layer) else default
-        if name == default:
-            number = 0
-            while name in self._modules or hasattr(self, name):
-                number += 1
-                name = f"{default}_{number}"
-        elif name in self._modules or hasattr(self, name) or "." in name or "/" in name:
-            expected = "names without dots and slashes that are not taken"
-            fix = f"Call the layer {name.replace('.', '_').replace('/', '_')}_1, say"
-            raise ArgumentError(complaint("Sequential(layers=)", expected=expected, received=f"{name!r}", fix=fix))
-        return name
-
-    def forward(self, x: Any) -> Any:
-        """Return the last layer's output, (B, ...), from the first layer's input, (B, ...)."""
-        for layer in self._modules.values():
-            x = layer(x)  # type: ignore[misc]  # no entry is None: __init__ puts modules there only
-        return x
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[nn.Module]:
-        return iter(self.children())
-
-    def __getitem__(self, key: int | str) -> nn.Module:
-        """Return a layer by position or by name.
-
-        Raises:
-            UnknownNameError: if there is no layer of that name.
-            IndexError: if there is no such position.
-        """
-        if isinstance(key, int):
-            return list(self._modules.values())[key]  # type: ignore[return-value]  # as above
-        if key not in self._modules:
-            raise unknown_name("layer", key, self._modules)
-        return self._modules[key]  # type: ignore[return-value]  # as above
 
 
 def _one(values: tuple[Shape, ...]) -> Shape | tuple[Shape, ...]:

@@ -16,7 +16,7 @@ from laminar.data import digits
 from laminar.errors import FileError, complaint
 from laminar.fit.state import History
 from laminar.layers.base import Layer
-from laminar.model import Sequential
+from laminar.sequential import Sequential
 from laminar.studies import digits as r5
 from laminar.studies.derivative import derivative_errors
 

@@ -17,8 +17,8 @@ from laminar.data import digits
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.state import History
 from laminar.layers.base import Layer
-from laminar.model import Sequential
 from laminar.optimizers import SGDM
+from laminar.sequential import Sequential
 
 __all__ = ["PUBLISHED", "VARIANTS", "Outcome", "as_rows", "network", "run", "study", "table", "train"]
 

@@ -1,0 +1,67 @@
+"""`Sequential`: a chain of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from laminar.fit import arguments
+from laminar.layers.naming import free_name
+from laminar.model import Model
+from laminar.names import unknown_name
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Model):
+    """A chain of layers: the output of each is the input of the next.
+
+    Layers get names as in Keras ("conv2d", "conv2d_1", "dense"), so that a layer put in between changes no other's name,
+    and with a seed no other's initial values.
+
+    Args:
+        layers: Laminar layers and any other `torch.nn.Module`, in order.
+
+    Raises:
+        ArgumentError: if something in `layers` is no module, or a name is taken.
+
+    >>> import torch
+    >>> from laminar import layers as L
+    >>> model = Sequential([L.Flatten(), L.Dense(16, activation="relu"), torch.nn.Linear(16, 3), L.Softmax()])
+    >>> [name for name, _ in model.named_children()]
+    ['flatten', 'dense', 'linear', 'softmax']
+    """
+
+    is_chain = True
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        for layer in arguments.module_list("Sequential(layers=)", layers):
+            self.add_module(free_name(self, layer, "Sequential(layers=)"), layer)
+
+    def forward(self, x: Any) -> Any:
+        """Return the last layer's output, (B, ...), from the first layer's input, (B, ...)."""
+        for layer in self._modules.values():
+            x = layer(x)  # type: ignore[misc]  # no entry is None: __init__ puts modules there only
+        return x
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.children())
+
+    def __getitem__(self, key: int | str) -> nn.Module:
+        """Return a layer by position or by name.
+
+        Raises:
+            UnknownNameError: if there is no layer of that name.
+            IndexError: if there is no such position.
+        """
+        if isinstance(key, int):
+            return list(self._modules.values())[key]  # type: ignore[return-value]  # as above
+        if key not in self._modules:
+            raise unknown_name("layer", key, self._modules)
+        return self._modules[key]  # type: ignore[return-value]  # as above
