@@ -16,6 +16,7 @@ from laminar.errors import LaminarError, LayerError, ShapeError, complaint
 from laminar.layers.arithmetic import Arithmetic, Explanation, default_arithmetic, explanation, shapes_to_explain
 from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
+from laminar.layers.signatures import takes_memory, takes_several
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_shape, normalize_shape
 
@@ -94,6 +95,7 @@ class Layer(nn.Module):
     _overrides_build: ClassVar[bool] = False
     _overrides_backward: ClassVar[bool] = False
     _overrides_predict: ClassVar[bool] = False
+    _takes_several: ClassVar[bool] = False
 
     forward: Callable[..., Any]
     """Return the output for a batch; see the class."""
@@ -103,8 +105,9 @@ class Layer(nn.Module):
         cls._overrides_build = cls.build is not Layer.build
         cls._overrides_backward = cls.backward is not Layer.backward
         cls._overrides_predict = cls.predict is not Layer.predict
+        cls._takes_several = takes_several(cls)
         if cls._overrides_backward:
-            cls.has_memory = _takes_memory(cls)
+            cls.has_memory = takes_memory(cls)
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__()
@@ -396,7 +399,12 @@ class Layer(nn.Module):
         )
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
-        """Build the layer if need be, then run `predict`, or `forward` with its derivative."""
+        """Build the layer if need be, then run `predict`, or `forward` with its derivative.
+
+        Several inputs come one after the other, layer(a, b), or in one list or tuple, layer([a, b]).
+        """
+        if len(inputs) == 1 and self._takes_several and isinstance(inputs[0], list | tuple):
+            inputs = tuple(inputs[0])
         if not self.built:
             torch.compiler.disable(self._build_for)(inputs)
         try:
@@ -467,20 +475,3 @@ class Layer(nn.Module):
                 )
             )
         return returned
-
-
-def _takes_memory(cls: type[Layer]) -> bool:
-    """Return whether `backward` takes (x, z, dz, memory) and not (x, z, dz)."""
-    signature = inspect.signature(cls.backward)
-    positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    count = len(positional) - 1
-    if count not in (3, 4):
-        raise LayerError(
-            complaint(
-                f"layer {cls.__name__}",
-                expected="backward(self, x, z, dz) or backward(self, x, z, dz, memory)",
-                received=f"backward{signature}",
-                fix="Change its arguments",
-            )
-        )
-    return count == 4
