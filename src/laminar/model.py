@@ -20,6 +20,7 @@ from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
 from laminar.fit.head import Head, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
+from laminar.fit.pace import Pace
 from laminar.fit.progress import make_progress
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, Recipe
@@ -245,7 +246,7 @@ class Model(nn.Module):
         self.history = History()
         run = Run(
             self,
-            optimizer,
+            Pace(optimizer),
             eager_step(self, recipe.loss, head, optimizer),
             batches,
             Recorder(chosen, head),

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import laminar as lm
 from laminar import layers as L
+from laminar.errors import ArgumentError
 from laminar.fit.progress import Progress, Row
 from laminar.metrics import CustomMetric
 from laminar.optimizers import SGDM
@@ -384,3 +385,43 @@ def test_nothing_is_read_from_the_device_between_two_rows(monkeypatch: pytest.Mo
     with waits:  # the counter does count
         float(torch.ones(1))
     assert waits.count == 1
+
+
+# ── the learning rate in callbacks' hands ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_callback_reads_and_sets_the_learning_rate() -> None:
+    """It holds from the next step on, and every group follows in proportion; the optimizer is there to be saved."""
+    seen: list[float] = []
+
+    class Halve(lm.Callback):
+        def on_batch_end(self, model: Any, state: Any) -> None:
+            seen.append(state.learning_rate)
+            state.learning_rate /= 2
+            assert state.optimizer is optimizer
+
+    x, y = data()
+    model = network()
+    groups = [{"params": [p]} if p.dim() > 1 else {"params": [p], "lr": 3.0} for p in model.parameters()]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    history = model.fit(x, y, epochs=1, batch_size=5, callbacks=[Halve()], verbose=0)
+    assert history.iterations["learning_rate"] == seen == [2.0**-i for i in range(10)]
+    assert {group["lr"] for group in optimizer.param_groups} == {2.0**-10, 3 * 2.0**-10}
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), True, "fast"])
+def test_a_learning_rate_that_is_none_is_refused(value: Any) -> None:
+    class Wrong(lm.Callback):
+        def on_epoch_begin(self, model: Any, state: Any) -> None:
+            state.learning_rate = value
+
+    x, y = data()
+    model = network()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ArgumentError) as e:
+        model.fit(x, y, callbacks=[Wrong()], verbose=0)
+    assert str(e.value) == (
+        f"state.learning_rate: expected a number of at least 0, received {value!r}. "
+        "Set state.learning_rate = 0.001, for example."
+    )

@@ -15,6 +15,7 @@ from laminar.fit.batches import Batches
 from laminar.fit.callbacks import INTERRUPTED, Callback, interruptible
 from laminar.fit.convert import Batch
 from laminar.fit.memory import reuse_freed_memory
+from laminar.fit.pace import Pace
 from laminar.fit.progress import Progress, Row
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, State
@@ -31,7 +32,7 @@ class Run:
 
     Attributes:
         model: the network, built and on its device.
-        optimizer: torch's optimizer of its parameters.
+        pace: torch's optimizer of its parameters, and the learning rate.
         step: what is done with a batch.
         batches: where they come from.
         recorder: keeps the figures.
@@ -43,7 +44,7 @@ class Run:
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    pace: Pace
     step: Step
     batches: Batches
     recorder: Recorder
@@ -66,7 +67,7 @@ def train(run: Run, epochs: int, title: str) -> None:
     """
     reuse_freed_memory()
     steps = run.batches.steps
-    state = State(epochs, None if steps is None else steps * epochs, history=run.history)
+    state = State(epochs, None if steps is None else steps * epochs, run.pace, history=run.history)
     names = run.recorder.names
     columns = [*names, *(f"val_{n}" for n in names)] if run.validate else names
     run.progress.start(epochs=epochs, iterations=state.total, columns=columns, title=title)
@@ -116,7 +117,7 @@ def _iterate(run: Run, state: State) -> None:
     """Go through one epoch."""
     each_batch = [c for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
     next_tick = 0.0
-    add, step, log_every, optimizer = run.recorder.add, run.step, run.log_every, run.optimizer
+    add, step, log_every, optimizer = run.recorder.add, run.step, run.log_every, run.pace.optimizer
     for batch in run.batches.epoch(state.epoch):
         rate = optimizer.param_groups[0]["lr"]
         try:
@@ -215,7 +216,7 @@ def _diverged(run: Run, state: State, iteration: int, value: float) -> DivergedE
     epoch = state.epoch if steps is None else (iteration - 1) // steps + 1
     before = f" (last finite {losses[-1]:.4g} at step {iteration - 1})" if losses else ""
     culprit = next((n for n, p in run.model.named_parameters() if p.grad is not None and not _finite(p.grad)), None)
-    rate = float(run.optimizer.param_groups[0]["lr"])
+    rate = run.pace.rate
     found = f"First non-finite gradient at step {state.iteration}: {culprit!r}." if culprit else "All gradients are finite."
     fix = f"lower learning_rate (now {rate:g})"
     if iteration == 1:  # which no learning rate has had to do with

@@ -1,4 +1,4 @@
-"""What a training run is and what it leaves behind. Plain data: nothing here computes."""
+"""What a training run is and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from laminar.fit.pace import Pace
 from laminar.losses import Loss
 from laminar.metrics import Metric
 from laminar.optimizers import Optimizer
@@ -58,11 +59,12 @@ class History:
 
 @dataclass
 class State:
-    """Where a running fit stands; handed to callbacks, which may set `stop`.
+    """Where a running fit stands; handed to callbacks, which may set `stop` and `learning_rate`.
 
     Attributes:
         epochs: how many epochs were asked for.
         total: iterations in all, None while unknown (a stream whose length is not told).
+        pace: the optimizer and its learning rate.
         epoch: the current epoch, from 1.
         iteration: iterations done, over the whole run.
         history: the figures so far.
@@ -71,7 +73,26 @@ class State:
 
     epochs: int
     total: int | None
+    pace: Pace
     epoch: int = 0
     iteration: int = 0
     history: History = field(default_factory=History)
     stop: str | None = None
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate of the next step; set it to change that, for all parameters in proportion.
+
+        Raises:
+            ArgumentError: when it is set to something that is no number of at least 0, or while a schedule drives it.
+        """
+        return self.pace.rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.pace.rate = value
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Torch's optimizer, for those who save and restore its `state_dict`."""
+        return self.pace.optimizer
