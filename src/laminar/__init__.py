@@ -13,6 +13,7 @@ from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
 from laminar.layers.base import Layer
 from laminar.model import Model
+from laminar.outputs import layer_outputs
 from laminar.seeding import seed_all
 from laminar.sequential import Sequential
 
@@ -29,6 +30,7 @@ __all__ = [
     "data",
     "errors",
     "initializers",
+    "layer_outputs",
     "layers",
     "losses",
     "metrics",

@@ -6,8 +6,23 @@ those of Okabe and Ito, which colour-blind people tell apart.
 """
 
 from laminar.plots.canvas import save
+from laminar.plots.confusion import confusion_matrix
 from laminar.plots.curves import history
+from laminar.plots.filters import feature_maps, image_kernels, kernels
 from laminar.plots.functions import activations
 from laminar.plots.grid import predictions
+from laminar.plots.landscape import paths
+from laminar.plots.rates import schedules
 
-__all__ = ["activations", "history", "predictions", "save"]
+__all__ = [
+    "activations",
+    "confusion_matrix",
+    "feature_maps",
+    "history",
+    "image_kernels",
+    "kernels",
+    "paths",
+    "predictions",
+    "save",
+    "schedules",
+]
