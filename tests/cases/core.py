@@ -8,7 +8,6 @@ CASES = [
     Case(L.Dense, (3, 5), (4, "sigmoid"), {"use_bias": False}, draws=True),
     Case(L.Dense, (3, 5), (4, "softmax"), draws=True),
     Case(L.Dense, (3,), (4, "softmax"), draws=True),
-    Case(L.Dropout, (6, 2), (0.4,), random=True),
     Case(L.Flatten, (2, 3, 4), alone=False),
     Case(L.Reshape, (3, 4), ((2, -1),), alone=False),
 ]

@@ -1,4 +1,4 @@
-"""Dense, Flatten, Reshape and Dropout against torch and NumPy in float64."""
+"""Dense, Flatten and Reshape against torch and NumPy in float64."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert L.Dense(np.int64(3))(torch.zeros(1, 2)).shape == (1, 3)
     assert type(positive("x", np.int32(3))) is int
     assert L.Reshape(np.array([2, 3]))(torch.zeros(1, 6)).shape == (1, 2, 3)
-    assert L.Dropout(np.float32(0.5)).rate == 0.5
 
 
 # -- Flatten and Reshape --------------------------------------------------------------------------------------------------
@@ -110,46 +109,6 @@ def test_reshape_to_one_axis_by_a_number() -> None:
     assert L.Reshape(-1)(torch.zeros(2, 3, 4)).shape == (2, 12)
 
 
-# -- Dropout --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
-def test_dropout_drops_its_share_and_keeps_the_mean(rate: float) -> None:
-    n = 200_000
-    x = torch.full((2, n // 2), 3.0, dtype=torch.float64)
-    z = L.Dropout(rate)(x)
-    kept = z != 0
-    torch.testing.assert_close(z[kept], torch.full_like(z[kept], 3 / (1 - rate)))
-    spread = math.sqrt(rate * (1 - rate) / n)
-    assert abs(float((~kept).double().mean()) - rate) <= 5 * spread
-    assert abs(float(z.mean()) - 3) <= 5 * 3 * spread / (1 - rate)
-
-
-def test_dropout_follows_torch_s_seed() -> None:
-    layer, x = L.Dropout(0.5), torch.ones(8, 8)
-    torch.manual_seed(3)
-    first, second = layer(x), layer(x)
-    torch.manual_seed(3)
-    assert torch.equal(layer(x), first)
-    assert not torch.equal(first, second)
-    torch.manual_seed(3)
-    assert torch.equal(F.dropout(x, 0.5), first)
-
-
-def test_dropout_passes_the_gradient_of_what_it_kept() -> None:
-    x = torch.ones(4, 50, requires_grad=True)
-    z = L.Dropout(0.3)(x)
-    z.sum().backward()
-    assert torch.equal(x.grad, z.detach())
-
-
-def test_dropout_leaves_predictions_and_whole_numbers_alone() -> None:
-    x = torch.ones(3, 3)
-    assert L.Dropout(0.5).eval()(x) is x
-    labels = torch.ones(3, 3, dtype=torch.int64)
-    assert L.Dropout(0.5)(labels) is labels
-
-
 # -- what they call themselves, and errors ---------------------------------------------------------------------------------
 
 
@@ -158,7 +117,6 @@ def test_what_they_call_themselves() -> None:
     assert L.Dense(3, name="head").label == "layer 'head' (Dense, units=3)"
     assert L.Flatten().label == "layer 'flatten' (Flatten)"
     assert L.Reshape([1, 28, -1]).label == "layer 'reshape' (Reshape, shape=(1, 28, -1))"
-    assert L.Dropout(0.25).label == "layer 'dropout' (Dropout, rate=0.25)"
 
 
 RESHAPE = "Reshape(shape=): expected whole numbers of at least 1, one of which may be -1, received"
@@ -180,11 +138,6 @@ RESHAPE = "Reshape(shape=): expected whole numbers of at least 1, one of which m
         (lambda: L.Reshape((-1, -1)), ArgumentError, f"{RESHAPE} (-1, -1). Pass (1, 28, 28), say."),
         (lambda: L.Reshape((0, 3)), ArgumentError, f"{RESHAPE} (0, 3). Pass (1, 28, 28), say."),
         (lambda: L.Reshape("28"), ArgumentError, f"{RESHAPE} '28'. Pass (1, 28, 28), say."),
-        (lambda: L.Dropout(1), ArgumentError, "Dropout(rate=): expected a probability in [0, 1), received 1. Pass rate=0.5, say."),
-        (lambda: L.Dropout(-0.1), ArgumentError, "Dropout(rate=): expected a probability in [0, 1), received -0.1. Pass rate=0.5, say."),
-        (lambda: L.Dropout(math.nan), ArgumentError, "Dropout(rate=): expected a probability in [0, 1), received nan. Pass rate=0.5, say."),
-        (lambda: L.Dropout("half"), ArgumentError, "Dropout(rate=): expected a probability in [0, 1), received 'half'. Pass rate=0.5, say."),
-        (lambda: L.Dropout(False), ArgumentError, "Dropout(rate=): expected a probability in [0, 1), received False. Pass rate=0.5, say."),
     ],
 )  # fmt: skip
 def test_bad_arguments(make: Any, error: type[Exception], text: str) -> None:

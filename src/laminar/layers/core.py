@@ -1,13 +1,12 @@
-"""Layers without geometry: Dense, Flatten, Reshape, Dropout."""
+"""Layers without geometry: Dense, Flatten, Reshape."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +18,7 @@ from laminar.layers.base import Layer
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
 
-__all__ = ["Dense", "Dropout", "Flatten", "Reshape", "WeightOptions", "checked", "is_number", "positive"]
+__all__ = ["Dense", "Flatten", "Reshape", "WeightOptions", "checked", "is_number", "positive"]
 
 
 class WeightOptions(TypedDict, total=False):
@@ -68,8 +67,16 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def checked(owner: str, options: WeightOptions) -> WeightOptions:
+Options = TypeVar("Options", bound=Mapping[str, Any])
+
+
+def checked(owner: str, options: Options, table: type = WeightOptions) -> Options:
     """Return the options of layer class `owner`, having looked up their names.
+
+    Args:
+        owner: the class, for the message.
+        options: as given.
+        table: the TypedDict that lists those there are.
 
     Raises:
         UnknownNameError: on an unknown option or initializer.
@@ -77,12 +84,11 @@ def checked(owner: str, options: WeightOptions) -> WeightOptions:
     >>> checked("Dense", {"use_bias": False})
     {'use_bias': False}
     """
-    given: Mapping[str, Any] = options
-    for name in given:
-        if name not in WeightOptions.__annotations__:
-            raise unknown_name(f"{owner}: argument", name, WeightOptions.__annotations__)
+    for name in options:
+        if name not in table.__annotations__:
+            raise unknown_name(f"{owner}: argument", name, table.__annotations__)
         if name.endswith("_initializer"):
-            initializers.get(given[name])
+            initializers.get(options[name])
     return options
 
 
@@ -102,6 +108,7 @@ class Dense(ActivatedLayer):
         ShapeError: if the observations have no axis.
         UnknownNameError: on an unknown activation or initializer.
 
+    >>> import torch
     >>> Dense(3)(torch.zeros(2, 5)).shape
     torch.Size([2, 3])
     """
@@ -167,6 +174,7 @@ class Dense(ActivatedLayer):
 class Flatten(Layer):
     """Makes one axis of all axes but the batch: (B, C, H, W) becomes (B, C·H·W), and (B,) becomes (B, 1).
 
+    >>> import torch
     >>> Flatten()(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 48])
     """
@@ -187,6 +195,7 @@ class Reshape(Layer):
         ArgumentError: if the shape cannot be one.
         ShapeError: when called, if the numbers of an observation do not fit the shape.
 
+    >>> import torch
     >>> Reshape((1, 28, 28))(torch.zeros(2, 784)).shape
     torch.Size([2, 1, 28, 28])
     """
@@ -235,36 +244,3 @@ class Reshape(Layer):
     def extra_repr(self) -> str:
         """Return the shape."""
         return f"shape={format_shape(self.shape)}"
-
-
-class Dropout(Layer):
-    """Sets each number to zero with probability `rate` in training, and scales the others by 1 / (1 - rate).
-
-    Args:
-        rate: probability in [0, 1).
-        name: the layer's name.
-
-    Raises:
-        ArgumentError: if the rate is not in [0, 1).
-
-    Source: Srivastava et al., "Dropout", 2014.
-
-    >>> Dropout(0.5).eval()(torch.ones(1, 3))
-    tensor([[1., 1., 1.]])
-    """
-
-    def __init__(self, rate: float, *, name: str | None = None) -> None:
-        super().__init__(name=name)
-        if not is_number(rate) or not 0 <= rate < 1:
-            raise ArgumentError(
-                complaint("Dropout(rate=)", expected="a probability in [0, 1)", received=f"{rate!r}", fix="Pass rate=0.5, say")
-            )
-        self.rate = float(rate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with some numbers set to zero in training, x itself otherwise; shape (B, ...)."""
-        return F.dropout(x, self.rate, self.training) if self.training and torch.is_floating_point(x) else x
-
-    def extra_repr(self) -> str:
-        """Return the rate."""
-        return f"rate={self.rate}"
