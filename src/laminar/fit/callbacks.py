@@ -10,6 +10,7 @@ from types import FrameType
 
 from torch import nn
 
+from laminar.errors import DivergedError
 from laminar.fit.state import State
 
 __all__ = ["INTERRUPTED", "Callback", "interruptible"]
@@ -24,7 +25,7 @@ class Callback:
     be on the device at that point, so it costs time to read them.
 
     The hooks run in this order, those of several callbacks in the order in which they were passed. Where the training ends
-    with an exception, no hook runs after it.
+    with an exception, no hook runs after it; the figures up to there are in `model.history`.
 
     >>> class StopAt(Callback):
     ...     def on_epoch_end(self, model, state):
@@ -43,6 +44,13 @@ class Callback:
 
     def on_epoch_end(self, model: nn.Module, state: State) -> None:
         """Run after an epoch and its validation; its figures are in `state.history`."""
+
+    def on_divergence(self, model: nn.Module, state: State, error: DivergedError) -> None:
+        """Run when the loss is no longer finite, in place of the hooks of that epoch that are still to come.
+
+        `fit` raises `error` after this, unless a callback sets `state.stop`: then the training ends as any other that is
+        stopped, with the figures of all iterations before in `state.history.iterations`.
+        """
 
     def on_train_end(self, model: nn.Module, state: State) -> None:
         """Run after the last iteration, also when the training was stopped."""

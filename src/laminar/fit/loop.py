@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -67,9 +68,11 @@ def train(run: Run, epochs: int, title: str) -> None:
     """
     reuse_freed_memory()
     steps = run.batches.steps
-    state = State(epochs, None if steps is None else steps * epochs, run.pace, history=run.history)
     names = run.recorder.names
     columns = [*names, *(f"val_{n}" for n in names)] if run.validate else names
+    total = None if steps is None else steps * epochs
+    figures = [*columns, "learning_rate"]
+    state = State(epochs, total, run.pace, figures, history=run.history, note=run.progress.note)
     run.progress.start(epochs=epochs, iterations=state.total, columns=columns, title=title)
     run._started = time.perf_counter()
     try:
@@ -80,6 +83,14 @@ def train(run: Run, epochs: int, title: str) -> None:
                 state.stop = INTERRUPTED
                 _flush(run, state)
                 _even_out(run)
+            except DivergedError as error:
+                if not _ends_well(run, state, error):
+                    raise
+            except Exception:
+                with suppress(Exception):  # a device that failed gives no figures; what it said is the error
+                    _flush(run, state)
+                _even_out(run)
+                raise
         if state.stop is not None:
             run.progress.note(f"Stopped after iteration {state.iteration}: {state.stop}. What was learned is kept.")
         for callback in run.callbacks:
@@ -88,6 +99,17 @@ def train(run: Run, epochs: int, title: str) -> None:
         state.history.seconds = time.perf_counter() - run._started
         state.history.stopped = state.stop
         run.progress.stop()
+
+
+def _ends_well(run: Run, state: State, error: DivergedError) -> bool:
+    """Return whether a callback makes a plain stop of a loss that is not finite."""
+    before, state.stop = state.stop, None
+    for callback in run.callbacks:
+        callback.on_divergence(run.model, state, error)
+    if state.stop is None:
+        state.stop = before
+        return False
+    return True
 
 
 def _epochs(run: Run, state: State) -> None:

@@ -65,19 +65,23 @@ class State:
         epochs: how many epochs were asked for.
         total: iterations in all, None while unknown (a stream whose length is not told).
         pace: the optimizer and its learning rate.
+        figures: the names of the figures that every epoch will have in the history.
         epoch: the current epoch, from 1.
         iteration: iterations done, over the whole run.
         history: the figures so far.
         stop: a reason to end after this iteration; None to go on.
+        note: shows a remark among the rows of the table, to a person who watches.
     """
 
     epochs: int
     total: int | None
     pace: Pace
+    figures: Sequence[str] = ()
     epoch: int = 0
     iteration: int = 0
     history: History = field(default_factory=History)
     stop: str | None = None
+    note: Callable[[str], None] = print
 
     @property
     def learning_rate(self) -> float:
