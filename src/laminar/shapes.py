@@ -8,7 +8,7 @@ branches on one) is run with one observation of zeros on the device it lives on.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.hooks import RemovableHandle
 
 from laminar.errors import LaminarError, LayerError, complaint
+from laminar.snapshots import Before, is_lazy, is_unbuilt, values_kept
 
 __all__ = [
     "Record",
@@ -30,9 +31,12 @@ __all__ = [
     "Trace",
     "format_batch",
     "format_shape",
+    "imagined",
     "normalize_shape",
+    "on_meta",
     "output_shape",
     "real_tensors",
+    "run_for_shapes",
     "trace",
     "tracing",
 ]
@@ -42,6 +46,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 _SUSPENDED: ContextVar[bool] = ContextVar("laminar_real_tensors", default=False)
 _TRACING: ContextVar[bool] = ContextVar("laminar_tracing", default=False)
+_IMAGINING: ContextVar[bool] = ContextVar("laminar_imagining", default=False)
 _META_BATCH = 2  # two, so that a squeeze() of the batch axis does not go unseen
 
 
@@ -108,11 +113,20 @@ def tracing() -> bool:
 @contextmanager
 def real_tensors() -> Iterator[None]:
     """Create real tensors inside, although a trace is under way: a layer's parameters are made in here."""
-    token = _SUSPENDED.set(True)
+    if _IMAGINING.get():  # its parameters are to have shapes and no values
+        yield
+        return
+    with _set(_SUSPENDED):
+        yield
+
+
+@contextmanager
+def _set(flag: ContextVar[bool]) -> Iterator[None]:
+    token = flag.set(True)
     try:
         yield
     finally:
-        _SUSPENDED.reset(token)
+        flag.reset(token)
 
 
 class _OnMeta(TorchDispatchMode):
@@ -138,7 +152,7 @@ class _OnMeta(TorchDispatchMode):
         kwargs = kwargs or {}
         if _SUSPENDED.get():
             return func(*args, **kwargs)
-        with real_tensors():
+        with _set(_SUSPENDED):
             args, kwargs = tree_map_only(Tensor, self._twin, (args, kwargs))
         if "device" in kwargs or any(a.name == "device" for a in func._schema.arguments):
             kwargs = {**kwargs, "device": torch.device("meta")}
@@ -168,74 +182,10 @@ def _observation(shape: Sequence[int], batch: int) -> Shape:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-class _Noted(NamedTuple):
-    """How a module was."""
-
-    module: nn.Module
-    kind: type
-    training: bool
-    attributes: dict[str, Any]
-    tables: list[tuple[Any, Any]]
-
-
-class _Before:
-    """How every module was, to be put back after the run: mode, attributes, tables of buffers, parameters and sub-modules."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._known: dict[int, _Noted] = {}
-        self._unbuilt: set[int] = set()
-        for sub in module.modules():
-            self.add(sub, sub.training)
-
-    def add(self, sub: nn.Module, training: bool) -> None:
-        """Note how `sub` is, unless that is known, and that it is to be in the mode `training` afterwards."""
-        if id(sub) in self._known:
-            return
-        self._note(sub, training)
-        if _is_unbuilt(sub) and not _is_lazy(sub):
-            self._unbuilt.add(id(sub))
-
-    def built_now(self, sub: nn.Module) -> bool:
-        """Return whether `sub` was built since; then what its build made is to stay."""
-        if id(sub) not in self._unbuilt:
-            return False
-        self._unbuilt.remove(id(sub))
-        old = self._known[id(sub)]
-        self._note(sub, old.training)
-        for inner in sub.modules():  # they have the mode of the run
-            self.add(inner, old.training)
-        if "forward" not in old.attributes:  # a layer with hooks has one there for the moment of this call
-            self._known[id(sub)].attributes.pop("forward", None)
-        return True
-
-    def _note(self, sub: nn.Module, training: bool) -> None:
-        tables = [(v, v.copy()) for v in sub.__dict__.values() if type(v) in (list, dict, set, OrderedDict)]
-        self._known[id(sub)] = _Noted(sub, type(sub), training, dict(sub.__dict__), tables)
-
-    def put_back(self) -> None:
-        """Leave every module as it was noted; but a lazy module of torch, which is of another class now, as it is."""
-        for sub, kind, training, attributes, tables in self._known.values():
-            if type(sub) is kind:
-                sub.__dict__.clear()
-                sub.__dict__.update(attributes)
-                for table, entries in tables:
-                    table.clear()
-                    (table.extend if isinstance(table, list) else table.update)(entries)
-            sub.training = training
-
-
-def _is_unbuilt(module: nn.Module) -> bool:
-    return getattr(module, "built", True) is False or _is_lazy(module)
-
-
-def _is_lazy(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
-
-
 class _Recorder:
     """Notes every call below a module, by hooks on each of its sub-modules, those that a layer's build creates as well."""
 
-    def __init__(self, records: list[Record], flops: Callable[[], int], batch: int, before: _Before) -> None:
+    def __init__(self, records: list[Record], flops: Callable[[], int], batch: int, before: Before) -> None:
         self._records, self._flops, self._batch, self._before = records, flops, batch, before
         self._hooked: set[int] = set()
         self.handles: list[RemovableHandle] = []
@@ -257,8 +207,8 @@ class _Recorder:
         self.started.append(_Started(self._flops(), path, sub, sizes))
         if getattr(sub, "checks_shapes", False):  # by this mark and not by its name: torch's LSTM has a check_input too
             sub.check_input(*sizes)  # type: ignore[operator]  # the mark is that of a Layer, which has the method
-        if _is_lazy(sub):  # torch's own hook would create its parameters on meta
-            with real_tensors():
+        if is_lazy(sub):  # torch's own hook would create its parameters on meta
+            with _set(_SUSPENDED):
                 sub.initialize_parameters(*args, **kwargs)  # type: ignore[operator]  # what makes a module lazy
         if self._before.built_now(sub):
             self.watch(sub, path)
@@ -287,7 +237,7 @@ class _Recorder:
 @contextmanager
 def _recording(module: nn.Module, records: list[Record], flops: Callable[[], int], batch: int) -> Iterator[None]:
     """Run `module` in inference mode inside, note every call below it in `records`, and put back what the run changed."""
-    before = _Before(module)
+    before = Before(module)
     recorder = _Recorder(records, flops, batch, before)
     recorder.watch(module, "")
     module.eval()
@@ -328,34 +278,46 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
 
 
-def _on_meta(module: nn.Module, shapes: Sequence[Shape], dtype: torch.dtype) -> Trace:
+def on_meta() -> TorchDispatchMode:
+    """Return a mode in which every operation gives a shape and a dtype and no values, whatever its tensors' device."""
+    return _OnMeta()
+
+
+def _on_meta(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], batch: int) -> tuple[Trace, Any]:
     found = Trace()
     mode = _OnMeta()
-    inputs = [torch.empty((_META_BATCH, *shape), dtype=dtype, device="meta") for shape in shapes]
     try:
-        with _recording(module, found.records, lambda: mode.flops, _META_BATCH), torch.no_grad(), mode:
-            result = module(*inputs)
+        with _recording(module, found.records, lambda: mode.flops, batch), torch.no_grad(), mode:
+            result = module(*args, **kwargs)
     finally:
         torch.clear_autocast_cache()  # under autocast it now holds weights cast on meta, which the next call would be given
-    return _finish(found, result, _META_BATCH)
+    return _finish(found, result, batch), result
 
 
-def _on_device(module: nn.Module, shapes: Sequence[Shape], dtype: torch.dtype) -> Trace:
+def _on_device(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], batch: int) -> tuple[Trace, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     found = Trace()
     own = next((t for t in [*module.parameters(), *module.buffers()] if not t.is_meta), None)
     device = own.device if own is not None else torch.device("cpu")
-    inputs = [torch.zeros((1, *shape), dtype=dtype, device=device) for shape in shapes]
+
+    def zeros(t: Tensor) -> Tensor:
+        return torch.zeros([1 if n == batch else n for n in t.shape], dtype=t.dtype, device=device) if t.is_meta else t
+
+    args, kwargs = tree_map_only(Tensor, zeros, (tuple(args), kwargs))
     counter = FlopCounterMode(display=False)
     drawn = [] if device.type == "cpu" else [device]
     recording = _recording(module, found.records, counter.get_total_flops, 1)
     # what initial values have drawn stays drawn: the next network would start from the same ones
-    building = any(_is_unbuilt(m) for m in module.modules())
+    building = any(is_unbuilt(m) for m in module.modules())
     kept: AbstractContextManager[None] = nullcontext() if building else torch.random.fork_rng(drawn, device_type=device.type)
-    with kept, _values_kept(module), _plain_kernels(), recording, torch.no_grad(), counter:
-        result = module(*inputs)
-    return _finish(found, result, 1)
+    with kept, values_kept(module), _plain_kernels(), recording, torch.no_grad(), counter:
+        result = module(*args, **kwargs)
+
+    def batched(t: Tensor) -> Tensor:
+        return torch.empty((batch, *t.shape[1:]) if t.dim() else (), dtype=t.dtype, device="meta")
+
+    return _finish(found, result, 1), tree_map_only(Tensor, batched, result)
 
 
 @contextmanager
@@ -372,19 +334,6 @@ def _plain_kernels() -> Iterator[None]:
             backend.enabled = value
 
 
-@contextmanager
-def _values_kept(module: nn.Module) -> Iterator[None]:
-    """Put back what the run writes into buffers and other tensors that are no parameters."""
-    held = [t for m in module.modules() for t in [*m._buffers.values(), *m.__dict__.values()] if isinstance(t, Tensor)]
-    written = [(t, t.detach().clone()) for t in held if not (t.is_meta or nn.parameter.is_lazy(t))]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value in written:
-                tensor.copy_(value)
-
-
 def _own_dtype(module: nn.Module) -> torch.dtype:
     """Return the dtype of the module's first parameter that is a float, torch's default where it has none."""
     return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
@@ -398,13 +347,13 @@ def _finish(found: Trace, result: object, batch: int) -> Trace:
     return found
 
 
-def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | None = None) -> Trace:
+def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | Sequence[torch.dtype | None] | None = None) -> Trace:
     """Run `module` for its shapes; layers without parameters create them on the way.
 
     Args:
         module: any `torch.nn.Module`.
         *shapes: the shape of one observation of each input, without the batch axis.
-        dtype: the inputs' dtype; that of the parameters where None, or torch's default where there are none.
+        dtype: the inputs' dtype, or one for each; that of the parameters where None, or torch's default where there are none.
 
     Returns:
         The calls and the output shapes. The module's values, buffers, mode and random numbers are as they were.
@@ -417,21 +366,64 @@ def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | None =
     >>> [(r.path, r.outputs, r.multiply_adds) for r in found.records][:2]
     [('0', ((20, 24, 24),), 288000), ('1', ((11520,),), 0)]
     """
-    plain = [normalize_shape(shape) for shape in shapes]
-    dtype = dtype or _own_dtype(module)
-    token = _TRACING.set(True)
-    try:
+    dtypes = [dtype] * len(shapes) if dtype is None or isinstance(dtype, torch.dtype) else dtype
+    own = _own_dtype(module)
+    inputs = [
+        torch.empty((_META_BATCH, *normalize_shape(shape)), dtype=kind or own, device="meta")
+        for shape, kind in zip(shapes, dtypes, strict=True)
+    ]
+    return run_for_shapes(module, inputs, {}, _META_BATCH)[0]
+
+
+def run_for_shapes(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], batch: int) -> tuple[Trace, Any]:
+    """Return what `trace` returns, and the module's result as tensors on `meta`, for a call with arguments of any kind.
+
+    Args:
+        module: any `torch.nn.Module`.
+        args: of the call; its tensors are on `meta`, or real.
+        kwargs: of the call, likewise.
+        batch: the length of the batch axis in them, which no other axis has.
+
+    Raises:
+        ShapeError, LayerError: as `trace`.
+
+    >>> x = torch.empty(7, 4, device="meta")
+    >>> run_for_shapes(nn.Linear(4, 3), [x], {}, 7)[1].shape
+    torch.Size([7, 3])
+    """
+    with _set(_TRACING):
         try:
-            return _on_meta(module, plain, dtype)
+            return _on_meta(module, args, kwargs, batch)
         except LaminarError as error:
-            if error.__cause__ is None:  # a layer's own word; what torch said may only mean that values were missing
+            if (
+                error.__cause__ is None or _IMAGINING.get()
+            ):  # a layer's own word; torch's may only mean that values were missing
                 raise
-            return _on_device(module, plain, dtype)
-    finally:
-        _TRACING.reset(token)
+            return _on_device(module, args, kwargs, batch)
 
 
-def output_shape(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | None = None) -> Shape | tuple[Shape, ...]:
+@contextmanager
+def imagined(module: nn.Module) -> Iterator[nn.Module]:
+    """Give a copy of `module` whose tensors are on `meta`, and in which layers that are built inside make theirs there too.
+
+    >>> with imagined(nn.Linear(4, 3)) as copied:
+    ...     copied.weight.is_meta
+    True
+    """
+    held = [*module.parameters(), *module.buffers()]
+    memo: dict[int, Any] = {id(t): _imagine(t) for t in held if not nn.parameter.is_lazy(t)}
+    with _set(_IMAGINING):
+        yield copy.deepcopy(module, memo)
+
+
+def _imagine(tensor: Tensor) -> Tensor:
+    twin = torch.empty_like(tensor, device="meta", requires_grad=False)
+    return nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else nn.Buffer(twin)
+
+
+def output_shape(
+    module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | Sequence[torch.dtype | None] | None = None
+) -> Shape | tuple[Shape, ...]:
     """Return the shape of one observation of `module`'s output, or a tuple of shapes where it has several outputs.
 
     Args and Raises are those of `trace`.
