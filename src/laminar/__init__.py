@@ -7,7 +7,7 @@
 (10,)
 """
 
-from laminar import activations, data, errors, initializers, layers, losses, metrics, optimizers, plots
+from laminar import activations, data, errors, initializers, layers, losses, metrics, optimizers, plots, schedules
 from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
@@ -36,5 +36,6 @@ __all__ = [
     "metrics",
     "optimizers",
     "plots",
+    "schedules",
     "seed_all",
 ]
