@@ -186,7 +186,7 @@ CONV = "layer 'conv2d' (Conv2D, filters=6, kernel_size=(3, 3)"
     ("options", "shape", "text"),
     [
         ({}, (784,), f"{CONV}): expected input (batch, channels, height, width), received (batch, 784), 2 axes. Add Reshape((1, 28, 28)) before it."),
-        ({}, (28, 28), f"{CONV}): expected input (batch, channels, height, width), received (batch, 28, 28), 3 axes. Pass x[:, None], with a channel axis."),
+        ({}, (28, 28), f"{CONV}): expected input (batch, channels, height, width), received (batch, 28, 28), 3 axes. Pass x[:, None] if it lacks the channel axis, x[None] if it lacks the batch axis."),
         ({}, (3, 2, 8), f'{CONV}): expected height and width of at least (3, 3), received (2, 8). Use a smaller window, or padding="same".'),
         ({"groups": 3}, (4, 8, 8), f"{CONV}, groups=3): expected channels and filters that groups=3 divides, received 4 channels and 6 filters. Choose groups that divides both."),
         ({"groups": 4}, (4, 8, 8), f"{CONV}, groups=4): expected channels and filters that groups=4 divides, received 4 channels and 6 filters. Choose groups that divides both."),

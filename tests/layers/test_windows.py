@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laminar.errors import ArgumentError, ShapeError
+from laminar.errors import ArgumentError
 from laminar.layers.windows import Window
 
 lengths = st.integers(1, 40)
@@ -112,39 +112,3 @@ def test_impossible_numbers(arguments: tuple[object, ...], text: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         Window.make("Conv2D", ("kernel_size", kernel), stride, padding, dilation, 2)
     assert str(caught.value) == text
-
-
-@pytest.mark.parametrize(
-    ("shape", "text"),
-    [
-        ((784,), "received (batch, 784), 2 axes. Add Reshape((1, 28, 28)) before it."),
-        ((783,), "received (batch, 783), 2 axes. Pass x[:, None], with a channel axis."),
-        ((28, 28), "received (batch, 28, 28), 3 axes. Pass x[:, None], with a channel axis."),
-        ((1, 3, 28, 28), "received (batch, 1, 3, 28, 28), 5 axes. Remove an axis."),
-        ((), "received (batch,), 1 axis. Pass x[:, None], with a channel axis."),
-    ],
-)
-def test_wrong_number_of_axes(shape: tuple[int, ...], text: str) -> None:
-    window = Window.make("Conv2D", ("kernel_size", 3), 1, "valid", 1, 2)
-    with pytest.raises(ShapeError) as caught:
-        window.check("layer 'conv'", shape, "batch, channels, height, width")
-    assert str(caught.value) == f"layer 'conv': expected input (batch, channels, height, width), {text}"
-
-
-@pytest.mark.parametrize(
-    ("window", "shape", "text"),
-    [
-        ((3, 1, "valid", 1, 2), (1, 2, 9), "expected height and width of at least (3, 3), received (2, 9)."),
-        ((3, 1, "valid", 4, 2), (1, 8, 9), "expected height and width of at least (9, 9), received (8, 9)."),
-        ((5, 1, 1, 1, 2), (1, 2, 2), "expected height and width of at least (3, 3), received (2, 2)."),
-        ((4, 2, "valid", 1, 1), (3, 3), "expected length of at least (4,), received (3,)."),
-        ((4, 2, "valid", 1, 3), (3, 3, 4, 4), "expected sizes of at least (4, 4, 4), received (3, 4, 4)."),
-        ((2, 1, "same", 1, 2), (1, 0, 4), "expected height and width of at least (1, 1), received (0, 4)."),
-    ],
-)
-def test_too_small_for_the_window(window: tuple[object, ...], shape: tuple[int, ...], text: str) -> None:
-    kernel, stride, padding, dilation, axes = window
-    made = Window.make("Conv", ("kernel_size", kernel), stride, padding, dilation, axes)
-    with pytest.raises(ShapeError) as caught:
-        made.check("layer 'conv'", shape, "batch, channels, ...")
-    assert str(caught.value) == f"""layer 'conv': {text} Use a smaller window, or padding="same"."""

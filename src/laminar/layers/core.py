@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from laminar import initializers
@@ -18,7 +18,7 @@ from laminar.layers.base import Layer
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
 
-__all__ = ["Dense", "Flatten", "Reshape", "WeightOptions", "checked", "is_number", "positive"]
+__all__ = ["Dense", "Flatten", "Reshape", "WeightOptions", "WeightedLayer", "checked", "is_number", "positive"]
 
 
 class WeightOptions(TypedDict, total=False):
@@ -92,7 +92,42 @@ def checked(owner: str, options: Options, table: type = WeightOptions) -> Option
     return options
 
 
-class Dense(ActivatedLayer):
+class WeightedLayer(ActivatedLayer):
+    """The base of layers with a weight and a bias, Dense and the convolutions: how these are declared.
+
+    Args:
+        activation: name or function; None for none.
+        options: what the user gave of those in `table`.
+        table: the TypedDict that lists the options there are.
+
+    Raises:
+        UnknownNameError: on an unknown activation, initializer or option.
+    """
+
+    def __init__(
+        self,
+        activation: str | Callable[[Tensor], Tensor] | None,
+        options: Mapping[str, Any],
+        table: type = WeightOptions,
+    ) -> None:
+        super().__init__(activation, name=options.get("name"))
+        self.options = checked(type(self).__name__, options, table)
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether the layer has a bias."""
+        return bool(self.options.get("use_bias", True))
+
+    def new_weight(self, shape: Shape, initializer: str = "kernel_initializer") -> nn.Parameter:
+        """Return a new weight of `shape`, started as the option called `initializer` says."""
+        return self.learnable(shape, init=self.options.get(initializer, "glorot_uniform"))
+
+    def new_bias(self, length: int) -> nn.Parameter | None:
+        """Return a new bias of `length` numbers, or None for a layer without."""
+        return self.learnable(length, init=self.options.get("bias_initializer", "zeros")) if self.use_bias else None
+
+
+class Dense(WeightedLayer):
     """Fully connected layer: z = activation(x Wᵀ + b).
 
     Args:
@@ -121,9 +156,8 @@ class Dense(ActivatedLayer):
         activation: str | Callable[[Tensor], Tensor] | None = None,
         **options: Unpack[WeightOptions],
     ) -> None:
-        super().__init__(activation, name=options.get("name"))
+        super().__init__(activation, options)
         self.units = positive("Dense(units=)", units)
-        self.options = checked("Dense", options)
 
     def check_input(self, shape: Shape) -> None:
         """Refuse a shape that this layer cannot take.
@@ -147,12 +181,8 @@ class Dense(ActivatedLayer):
 
     def build(self, shape: Shape) -> None:
         """Declare weight and bias for observations of `shape` (..., features)."""
-        self.weight = self.learnable((self.units, shape[-1]), init=self.options.get("kernel_initializer", "glorot_uniform"))
-        self.bias = (
-            self.learnable(self.units, init=self.options.get("bias_initializer", "zeros"))
-            if self.options.get("use_bias", True)
-            else None
-        )
+        self.weight = self.new_weight((self.units, shape[-1]))
+        self.bias = self.new_bias(self.units)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, ..., units) from x of shape (B, ..., features)."""
@@ -160,9 +190,8 @@ class Dense(ActivatedLayer):
 
     def arithmetic(self, shape: Shape) -> Arithmetic:
         """Return the parameters: a weight for each unit and feature, a bias for each unit."""
-        biased = bool(self.options.get("use_bias", True))
-        total = self.units * (shape[-1] + biased)
-        biases = f" + {self.units} biases" if biased else ""
+        total = self.units * (shape[-1] + self.use_bias)
+        biases = f" + {self.units} biases" if self.use_bias else ""
         line = f"parameters: {self.units} units of {shape[-1]} weights{biases} = {count(total)}"
         return Arithmetic((*shape[:-1], self.units), total, (line,))
 

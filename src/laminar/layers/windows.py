@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from laminar.errors import ArgumentError, ShapeError, complaint
-from laminar.shapes import Shape, format_batch, format_shape
+from laminar.errors import ArgumentError, complaint
+from laminar.layers.arithmetic import window_length
+from laminar.layers.axes import AXES, one_each
+from laminar.shapes import Shape, format_shape
 
-__all__ = ["Padding", "Window"]
+__all__ = ["Padding", "Window", "window_settings"]
 
 Padding: TypeAlias = Literal["valid", "same"] | int | Sequence[int]
 """Keras' "valid" (none) and "same" (output length = ceil(input length / stride)), or whole numbers for both sides."""
-
-
-def _per_axis(where: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
-    numbers = tuple(value) if isinstance(value, Iterable) else (value,) * axes
-    if len(numbers) != axes or any(isinstance(n, bool) or not isinstance(n, Integral) or n < least for n in numbers):
-        raise ArgumentError(
-            complaint(
-                where,
-                expected=f"a whole number of at least {least}, or {axes} of them",
-                received=f"{value!r}",
-                fix=f"Pass {max(least, 2)}, say",
-            )
-        )
-    return tuple(int(n) for n in numbers)
 
 
 @dataclass(frozen=True)
@@ -76,13 +62,22 @@ class Window:
                 )
             checked: Literal["valid", "same"] | tuple[int, ...] = padding
         else:
-            checked = _per_axis(f"{owner}(padding=)", padding, axes, 0)
+            checked = one_each(f"{owner}(padding=)", padding, axes, least=0)
         return cls(
-            _per_axis(f"{owner}({kernel[0]}=)", kernel[1], axes, 1),
-            _per_axis(f"{owner}(strides=)", stride, axes, 1),
+            one_each(f"{owner}({kernel[0]}=)", kernel[1], axes, least=1),
+            one_each(f"{owner}(strides=)", stride, axes, least=1),
             checked,
-            _per_axis(f"{owner}(dilation_rate=)", dilation, axes, 1),
+            one_each(f"{owner}(dilation_rate=)", dilation, axes, least=1),
         )
+
+    @property
+    def extent(self) -> Shape:
+        """How far the window reaches along each axis: dilation (kernel - 1) + 1.
+
+        >>> Window.make("Conv2D", ("kernel_size", 3), 1, 0, (1, 2), 2).extent
+        (3, 5)
+        """
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def sides(self, sizes: Sequence[int]) -> list[tuple[int, int]]:
         """Return the padding (before, after) of each axis for inputs of `sizes`; "same" puts the odd one after, as in Keras."""
@@ -90,19 +85,14 @@ class Window:
             return [(0, 0)] * len(self.kernel)
         if self.padding != "same":
             return [(p, p) for p in self.padding]
-        totals = [
-            max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-            for n, k, s, d in zip(sizes, self.kernel, self.stride, self.dilation, strict=True)
-        ]
+        totals = [max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(sizes, self.stride, self.extent, strict=True)]
         return [(t // 2, t - t // 2) for t in totals]
 
     def output(self, sizes: Sequence[int]) -> Shape:
         """Return the output length of each axis; an entry below 1 means that the window does not fit."""
         return tuple(
-            (n + before + after - d * (k - 1) - 1) // s + 1
-            for n, (before, after), k, s, d in zip(
-                sizes, self.sides(sizes), self.kernel, self.stride, self.dilation, strict=True
-            )
+            (n + before + after - e) // s + 1
+            for n, (before, after), s, e in zip(sizes, self.sides(sizes), self.stride, self.extent, strict=True)
         )
 
     def least(self) -> Shape:
@@ -111,44 +101,19 @@ class Window:
         >>> Window.make("Conv2D", ("kernel_size", 3), 1, 1, 4, 2).least()
         (7, 7)
         """
-        extents = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
         if self.padding == "same":
-            return (1,) * len(extents)
-        padding = (0,) * len(extents) if self.padding == "valid" else self.padding
-        return tuple(max(e - 2 * p, 1) for e, p in zip(extents, padding, strict=True))
+            return (1,) * len(self.kernel)
+        padding = (0,) * len(self.kernel) if self.padding == "valid" else self.padding
+        return tuple(max(e - 2 * p, 1) for e, p in zip(self.extent, padding, strict=True))
 
-    def check(self, label: str, shape: Shape, axes: str) -> None:
-        """Refuse observations of the wrong rank, or smaller than the window.
+    def lines(self, sizes: Sequence[int]) -> tuple[str, ...]:
+        """Return the equation of each axis' output length, for an explanation.
 
-        Args:
-            label: the layer, for the message.
-            shape: of one observation, (channels, *sizes).
-            axes: the names of the input's axes, "batch, channels, height, width".
-
-        Raises:
-            ShapeError: naming the layer, the shape expected and the shape received.
+        >>> Window.make("Conv1D", ("kernel_size", 3), 2, 0, 1, 1).lines((7,))
+        ('length: (7 − 3 + 2·0)/2 + 1 = 3',)
         """
-        rank = len(self.kernel)
-        if len(shape) != rank + 1:
-            fix = "Remove an axis" if len(shape) > rank + 1 else "Pass x[:, None], with a channel axis"
-            side = math.isqrt(shape[0]) if len(shape) == 1 else 0
-            if rank == 2 and side > 0 and side * side == shape[0]:
-                fix = f"Add Reshape((1, {side}, {side})) before it"
-            raise ShapeError(
-                complaint(
-                    label, expected=f"input ({axes})", received=f"{format_batch(shape)}, {_axes(len(shape) + 1)}", fix=fix
-                )
-            )
-        if min(self.output(shape[1:])) < 1:
-            names = {1: "length", 2: "height and width"}.get(rank, "sizes")
-            raise ShapeError(
-                complaint(
-                    label,
-                    expected=f"{names} of at least {format_shape(self.least())}",
-                    received=format_shape(shape[1:]),
-                    fix='Use a smaller window, or padding="same"',
-                )
-            )
+        axes = zip(AXES[len(self.kernel)], sizes, self.kernel, self.sides(sizes), self.stride, self.dilation, strict=True)
+        return tuple(window_length(*axis)[0] for axis in axes)
 
     def pad(self, x: Tensor, value: float = 0.0) -> tuple[Tensor, tuple[int, ...]]:
         """Return x, padded where the two sides differ, and the symmetric padding that is left for torch's own operation."""
@@ -159,5 +124,14 @@ class Window:
         return F.pad(x, flat, value=value), (0,) * len(sides)
 
 
-def _axes(n: int) -> str:
-    return f"{n} axis" if n == 1 else f"{n} axes"
+def window_settings(window: Window, kernel: str, stride: Sequence[int]) -> list[str]:
+    """Return the kernel, under the argument's name `kernel`, and what differs from the defaults, of which `stride` is one.
+
+    >>> window_settings(Window.make("Conv1D", ("kernel_size", 3), 2, "same", 1, 1), "kernel_size", (1,))
+    ['kernel_size=(3,)', 'strides=(2,)', "padding='same'"]
+    """
+    parts = [f"{kernel}={format_shape(window.kernel)}"]
+    parts += [f"strides={format_shape(window.stride)}"] if window.stride != tuple(stride) else []
+    parts += [f"padding={window.padding!r}"] if window.padding != "valid" else []
+    parts += [f"dilation_rate={format_shape(window.dilation)}"] if max(window.dilation) > 1 else []
+    return parts
