@@ -20,13 +20,19 @@ __all__ = [
     "ACTIVATIONS",
     "OVER_AN_AXIS",
     "Activation",
+    "celu",
     "elu",
     "exponential",
     "gelu",
     "get",
+    "glu",
+    "hard_shrink",
     "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
     "mish",
     "name_of",
@@ -35,9 +41,17 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "soft_shrink",
     "softmax",
     "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
     "tanh",
+    "tanh_shrink",
+    "threshold",
 ]
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
@@ -52,13 +66,22 @@ def linear(x: Tensor) -> Tensor:
     return x
 
 
-def relu(x: Tensor) -> Tensor:
-    """Return max(x, 0).
+def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
+    """Return max(x, 0); more generally min(x, `max_value`) where x > `threshold`, else `negative_slope` · (x − `threshold`).
 
-    >>> relu(torch.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
+    Args:
+        x: (B, ...).
+        negative_slope: of the line below the threshold; Keras called it alpha before version 3.
+        max_value: the largest output; None for no bound.
+        threshold: where the lower line ends.
+
+    >>> relu(torch.tensor([-1.0, 2.0])), relu(torch.tensor([-1.0, 0.5, 2.0, 9.0]), 0.1, max_value=6, threshold=1)
+    (tensor([0., 2.]), tensor([-0.2000, -0.0500,  2.0000,  6.0000]))
     """
-    return torch.relu(x)
+    if max_value is None and threshold == 0:
+        return F.leaky_relu(x, negative_slope) if negative_slope else torch.relu(x)
+    upper = x if max_value is None else x.clamp(max=max_value)
+    return torch.where(x > threshold, upper, negative_slope * (x - threshold))
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -70,10 +93,10 @@ def relu6(x: Tensor) -> Tensor:
     return F.relu6(x)
 
 
-def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
     """Return x where x > 0, else `negative_slope` · x.
 
-    The slope's default is torch's 0.01; Keras 3 has 0.2. For another: `functools.partial(leaky_relu, negative_slope=0.1)`.
+    The slope's default is Keras' 0.2, where torch has 0.01. For another: `functools.partial(leaky_relu, negative_slope=0.1)`.
     Source: Maas et al. 2013, "Rectifier nonlinearities improve neural network acoustic models".
 
     >>> leaky_relu(torch.tensor([-1.0, 2.0]), negative_slope=0.1)
@@ -93,6 +116,17 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return F.elu(x, alpha)
 
 
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """Return x where x > 0, else `alpha` · (exp(x / `alpha`) − 1): an ELU whose slope has no jump at 0, whatever alpha.
+
+    Source: Barron 2017, "Continuously differentiable exponential linear units".
+
+    >>> celu(torch.tensor([-1.0, 1.0]), alpha=2.0)
+    tensor([-0.7869,  1.0000])
+    """
+    return F.celu(x, alpha)
+
+
 def selu(x: Tensor) -> Tensor:
     """Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1 through a network started with `LecunNormal`.
 
@@ -104,15 +138,15 @@ def selu(x: Tensor) -> Tensor:
     return torch.selu(x)
 
 
-def gelu(x: Tensor) -> Tensor:
-    """Return x · Φ(x), with Φ the exact normal distribution function.
+def gelu(x: Tensor, approximate: bool = False) -> Tensor:
+    """Return x · Φ(x), with Φ the normal distribution function; its approximation by a tanh where asked for.
 
     Source: Hendrycks & Gimpel 2016, "Gaussian error linear units".
 
     >>> gelu(torch.tensor([-1.0, 1.0]))
     tensor([-0.1587,  0.8413])
     """
-    return F.gelu(x)
+    return F.gelu(x, approximate="tanh" if approximate else "none")
 
 
 def silu(x: Tensor) -> Tensor:
@@ -124,6 +158,17 @@ def silu(x: Tensor) -> Tensor:
     tensor([-0.2689,  0.7311])
     """
     return F.silu(x)
+
+
+def hard_silu(x: Tensor) -> Tensor:
+    """Return x · min(max(x / 6 + 1/2, 0), 1); also known as hard swish.
+
+    Source: Howard et al. 2019, "Searching for MobileNetV3".
+
+    >>> hard_silu(torch.tensor([-4.0, 1.5, 4.0]))
+    tensor([-0.0000, 1.1250, 4.0000])
+    """
+    return F.hardswish(x)
 
 
 def mish(x: Tensor) -> Tensor:
@@ -146,6 +191,26 @@ def softplus(x: Tensor) -> Tensor:
     return F.softplus(x)
 
 
+def squareplus(x: Tensor, b: float = 4.0) -> Tensor:
+    """Return (x + √(x² + b)) / 2, which bends like softplus and needs no exponential.
+
+    Source: Barron 2021, "Squareplus: a softplus-like algebraic rectifier".
+
+    >>> squareplus(torch.tensor([0.0, 1.5]))
+    tensor([1., 2.])
+    """
+    return (x + torch.sqrt(x * x + b)) / 2
+
+
+def sparse_plus(x: Tensor) -> Tensor:
+    """Return 0 where x ≤ −1, x where x ≥ 1, and (x + 1)² / 4 between: the integral of `sparse_sigmoid`.
+
+    >>> sparse_plus(torch.tensor([-2.0, 0.0, 2.0]))
+    tensor([0.0000, 0.2500, 2.0000])
+    """
+    return (x.clamp(-1, 1) + 1) ** 2 / 4 + torch.relu(x - 1)
+
+
 def sigmoid(x: Tensor) -> Tensor:
     """Return 1 / (1 + e⁻ˣ).
 
@@ -164,6 +229,26 @@ def hard_sigmoid(x: Tensor) -> Tensor:
     return F.hardsigmoid(x)
 
 
+def log_sigmoid(x: Tensor) -> Tensor:
+    """Return log(sigmoid(x)), computed in one stable step.
+
+    >>> log_sigmoid(torch.tensor([-200.0, 0.0]))
+    tensor([-200.0000,   -0.6931])
+    """
+    return F.logsigmoid(x)
+
+
+def sparse_sigmoid(x: Tensor) -> Tensor:
+    """Return min(max((x + 1) / 2, 0), 1).
+
+    Source: Blondel, Martins, Niculae 2019, "Learning classifiers with Fenchel-Young losses".
+
+    >>> sparse_sigmoid(torch.tensor([-2.0, 0.5, 2.0]))
+    tensor([0.0000, 0.7500, 1.0000])
+    """
+    return ((x + 1) / 2).clamp(0, 1)
+
+
 def tanh(x: Tensor) -> Tensor:
     """Return (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).
 
@@ -171,6 +256,60 @@ def tanh(x: Tensor) -> Tensor:
     tensor([-0.7616,  0.0000])
     """
     return torch.tanh(x)
+
+
+def hard_tanh(x: Tensor) -> Tensor:
+    """Return min(max(x, −1), 1).
+
+    >>> hard_tanh(torch.tensor([-2.0, 0.5, 2.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    return F.hardtanh(x)
+
+
+def softsign(x: Tensor) -> Tensor:
+    """Return x / (|x| + 1).
+
+    >>> softsign(torch.tensor([-1.0, 3.0]))
+    tensor([-0.5000,  0.7500])
+    """
+    return F.softsign(x)
+
+
+def tanh_shrink(x: Tensor) -> Tensor:
+    """Return x − tanh(x).
+
+    >>> tanh_shrink(torch.tensor([-1.0, 0.0]))
+    tensor([-0.2384,  0.0000])
+    """
+    return F.tanhshrink(x)
+
+
+def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return x moved towards 0 by `threshold`, and 0 where it is nearer than that.
+
+    >>> soft_shrink(torch.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5000,  0.0000,  1.5000])
+    """
+    return F.softshrink(x, threshold)
+
+
+def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return x where |x| > `threshold`, else 0.
+
+    >>> hard_shrink(torch.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
+    return F.hardshrink(x, threshold)
+
+
+def threshold(x: Tensor, threshold: float = 0.0, default_value: float = 0.0) -> Tensor:
+    """Return x where x > `threshold`, else `default_value`; with the defaults, which Keras does not have, it is relu.
+
+    >>> threshold(torch.tensor([-2.0, 0.25, 2.0]), 1.0, -1.0)
+    tensor([-1., -1.,  2.])
+    """
+    return F.threshold(x, threshold, default_value)
 
 
 def exponential(x: Tensor) -> Tensor:
@@ -221,6 +360,53 @@ def log_softmax(x: Tensor, axis: int = 1) -> Tensor:
     return torch.log_softmax(x, axis)
 
 
+def sparsemax(x: Tensor, axis: int = 1) -> Tensor:
+    """Return max(x − τ, 0), with τ such that the classes add up to 1: probabilities of which many are exactly 0.
+
+    Args:
+        x: (B, C, ...).
+        axis: the classes' axis, as in `softmax`.
+
+    Raises:
+        ShapeError: if x has no axis 1, where the classes were to lie.
+
+    Source: Martins & Astudillo 2016, "From softmax to sparsemax".
+
+    >>> sparsemax(torch.tensor([[1.0, 0.5, -1.0]]))
+    tensor([[0.7500, 0.2500, 0.0000]])
+    """
+    if x.ndim < 2 and axis == 1:
+        raise _no_classes("sparsemax", x)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32)).movedim(axis, -1)
+    falling = wide.sort(-1, descending=True).values
+    excess = falling.cumsum(-1) - 1  # of the largest 1, 2, ... over what they may add up to
+    ranks = torch.arange(1, wide.shape[-1] + 1, device=x.device)
+    kept = (ranks * falling > excess).sum(-1, keepdim=True)  # how many stay above 0
+    tau = excess.gather(-1, kept - 1) / kept
+    return (wide - tau).clamp(min=0).movedim(-1, axis).to(x.dtype)
+
+
+def glu(x: Tensor, axis: int = 1) -> Tensor:
+    """Return a · sigmoid(b), where a and b are the first and second half of x along `axis`, of half its length.
+
+    Args:
+        x: (B, C, ...), C even.
+        axis: which axis is halved.
+
+    Raises:
+        ShapeError: if that axis cannot be halved.
+
+    Source: Dauphin et al. 2017, "Language modeling with gated convolutional networks".
+
+    >>> glu(torch.tensor([[2.0, 3.0, 0.0, 100.0]]))
+    tensor([[1., 3.]])
+    """
+    if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
+        received, fix = f"shape {tuple(x.shape)}", "Give it twice as many channels as are wanted"
+        raise ShapeError(complaint("glu", expected=f"an even number of channels on axis {axis}", received=received, fix=fix))
+    return F.glu(x, axis)
+
+
 def _no_classes(name: str, x: Tensor) -> ShapeError:
     """Return the error for an `x` that a softmax would normalize over the batch."""
     received, fix = f"shape {tuple(x.shape)}", "Add the batch axis with x[None], or the class axis with x[:, None]"
@@ -235,23 +421,37 @@ ACTIVATIONS: Registry[Activation] = Registry(
         "relu6": relu6,
         "leaky_relu": leaky_relu,
         "elu": elu,
+        "celu": celu,
         "selu": selu,
         "gelu": gelu,
         "silu": silu,
+        "hard_silu": hard_silu,
         "mish": mish,
         "softplus": softplus,
+        "squareplus": squareplus,
+        "sparse_plus": sparse_plus,
         "sigmoid": sigmoid,
         "hard_sigmoid": hard_sigmoid,
+        "log_sigmoid": log_sigmoid,
+        "sparse_sigmoid": sparse_sigmoid,
         "tanh": tanh,
+        "hard_tanh": hard_tanh,
+        "softsign": softsign,
+        "tanh_shrink": tanh_shrink,
+        "soft_shrink": soft_shrink,
+        "hard_shrink": hard_shrink,
+        "threshold": threshold,
         "exponential": exponential,
         "softmax": softmax,
         "log_softmax": log_softmax,
+        "sparsemax": sparsemax,
+        "glu": glu,
     },
-    aliases={"identity": "linear", "swish": "silu"},
+    aliases={"identity": "linear", "swish": "silu", "hard_swish": "hard_silu"},
 )
 
 
-OVER_AN_AXIS: tuple[Callable[..., Tensor], ...] = (softmax, log_softmax)
+OVER_AN_AXIS: tuple[Callable[..., Tensor], ...] = (softmax, log_softmax, sparsemax, glu)
 """What works over the units together, not element by element: these take the units' `axis` as their second argument."""
 
 

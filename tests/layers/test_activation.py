@@ -96,7 +96,7 @@ def test_elu_says_whether_it_learns_now() -> None:
 
 
 def test_an_unknown_activation() -> None:
-    known = ", ".join(sorted([*lm.activations.ACTIVATIONS, "identity", "swish"]))
+    known = ", ".join(sorted([*lm.activations.ACTIVATIONS, "hard_swish", "identity", "swish"]))
     with pytest.raises(UnknownNameError) as caught:
         L.Activation("sigmoids")
     assert str(caught.value) == f"activation 'sigmoids' is unknown. Did you mean 'sigmoid'? Known: {known}."

@@ -1,0 +1,69 @@
+"""Activations against Keras', all that it has by name, and activation layers against those of Keras and `torch.nn`."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from parity.support import assert_close, gradients, keras, parity
+
+from laminar import activations
+from laminar import layers as L
+
+WRONG = pytest.mark.xfail(
+    strict=True, reason="Keras 3.15's sparsemax takes a sum of running sums: its classes add up to less than 1"
+)
+NAMES = sorted(n for n, f in inspect.getmembers(keras.activations, callable) if n not in ("get", "serialize", "deserialize"))
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=WRONG) if n == "sparsemax" else n for n in NAMES])
+@parity
+@given(shape=shapes, scale=st.sampled_from([0.5, 2.0, 10.0]))
+def test_by_name(name: str, shape: tuple[int, ...], scale: float) -> None:
+    """Also the list itself: whatever Keras has, is here under that name."""
+    x = torch.randn(3, *shape[:-1], 2 * shape[-1]) * scale
+    arguments = {"threshold": (0.0, 0.0)}.get(name, ())  # which Keras must be told
+    z, grads = gradients(lambda t: L.Dense(1, name).activate(t), [x], [])
+    want, wanted = gradients(lambda t: keras.activations.get(name)(t, *arguments), [x], [])
+    assert_close([*z, *grads], [*want, *wanted])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_arguments_are_those_of_keras(name: str) -> None:
+    """Names and defaults, but for the axis, which is 1 here, and for threshold, which has defaults here."""
+    own = inspect.signature(activations.get(name)).parameters
+    theirs = inspect.signature(keras.activations.get(name)).parameters
+    assert list(own) == list(theirs)
+    for argument, parameter in theirs.items():
+        if argument == "axis":
+            assert (own[argument].default, parameter.default) == (1, -1)
+        elif name != "threshold":
+            assert own[argument].default == parameter.default
+
+
+@parity
+@given(shape=shapes, axis=st.integers(-4, 4), name=st.sampled_from(["softmax", "log_softmax", "glu"]))
+def test_over_an_axis(shape: tuple[int, ...], axis: int, name: str) -> None:
+    x = torch.randn(3, *(2 * n for n in shape)) * 3
+    axis = axis % (x.dim() - 1) + 1  # any but the batch
+    z, grads = gradients(lambda t: activations.get(name)(t, axis), [x], [])
+    want, wanted = gradients(lambda t: keras.activations.get(name)(t, axis=axis), [x], [])
+    assert_close([*z, *grads], [*want, *wanted])
+
+
+@parity
+@given(
+    shape=shapes,
+    slope=st.floats(0, 0.9),
+    top=st.one_of(st.none(), st.floats(1, 6)),
+    threshold=st.sampled_from([0.0, 0.7]),
+)
+def test_relu_function(shape: tuple[int, ...], slope: float, top: float | None, threshold: float) -> None:
+    x = torch.randn(3, *shape) * 3
+    z, grads = gradients(lambda t: activations.relu(t, slope, top, threshold), [x], [])
+    want, wanted = gradients(lambda t: keras.activations.relu(t, slope, top, threshold), [x], [])
+    assert_close([*z, *grads], [*want, *wanted])
