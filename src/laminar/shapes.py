@@ -36,6 +36,7 @@ __all__ = [
     "on_meta",
     "output_shape",
     "real_tensors",
+    "takes_whole_numbers",
     "run_for_shapes",
     "trace",
     "tracing",
@@ -172,14 +173,33 @@ class _Started(NamedTuple):
     sizes: tuple[Shape, ...]
 
 
-def _shapes_of(value: object, batch: int) -> tuple[Shape, ...]:
-    return tuple(_observation(leaf.shape, batch) for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.dim() > 0)
+def _shapes_of(value: object, batch: int, module: nn.Module | None = None) -> tuple[Shape, ...]:
+    leaves = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.dim() > 0]
+    if getattr(module, "checks_shapes", False):  # a Layer has the batch axis first, whatever its length: steps may be folded in
+        return tuple(tuple(leaf.shape[1:]) for leaf in leaves)
+    return tuple(_observation(leaf.shape, batch) for leaf in leaves)
 
 
 def _observation(shape: Sequence[int], batch: int) -> Shape:
     """Return `shape` without the batch axis: the first, but the second in a state (layers, batch, features) of an LSTM."""
     axis = 0 if batch not in shape else shape.index(batch)
     return (*shape[:axis], *shape[axis + 1 :])
+
+
+def takes_whole_numbers(module: nn.Module) -> bool:
+    """Return whether `module` looks its input up in a table, so that whole numbers are to stay whole.
+
+    >>> takes_whole_numbers(nn.Embedding(10, 3)), takes_whole_numbers(nn.Linear(10, 3))
+    (True, False)
+    """
+    return bool(getattr(module, "takes_whole_numbers", isinstance(module, nn.Embedding | nn.EmbeddingBag)))
+
+
+def _with_whole_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with whole numbers first: who asks for shapes alone need not say what kind of numbers go in."""
+    first, *others = args or (None,)
+    whole = isinstance(first, Tensor) and first.is_floating_point()
+    return ((first.long(), *others), kwargs) if whole else (args, kwargs)
 
 
 class _Recorder:
@@ -202,8 +222,8 @@ class _Recorder:
                     sub.register_forward_hook(partial(self._leave, place), with_kwargs=True),
                 ]
 
-    def _enter(self, path: str, sub: nn.Module, args: Any, kwargs: Any) -> None:
-        sizes = _shapes_of((args, kwargs), self._batch)
+    def _enter(self, path: str, sub: nn.Module, args: Any, kwargs: Any) -> Any:
+        sizes = _shapes_of((args, kwargs), self._batch, sub)
         self.started.append(_Started(self._flops(), path, sub, sizes))
         if getattr(sub, "checks_shapes", False):  # by this mark and not by its name: torch's LSTM has a check_input too
             sub.check_input(*sizes)  # type: ignore[operator]  # the mark is that of a Layer, which has the method
@@ -212,6 +232,7 @@ class _Recorder:
                 sub.initialize_parameters(*args, **kwargs)  # type: ignore[operator]  # what makes a module lazy
         if self._before.built_now(sub):
             self.watch(sub, path)
+        return _with_whole_numbers(args, kwargs) if takes_whole_numbers(sub) else None
 
     def _leave(self, path: str, sub: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         begun = self.started.pop()
@@ -229,7 +250,11 @@ class _Recorder:
             )
         self._records.append(
             Record(
-                path, sub, _shapes_of((args, kwargs), self._batch), _shapes_of(result, self._batch), used // 2 // self._batch
+                path,
+                sub,
+                _shapes_of((args, kwargs), self._batch, sub),
+                _shapes_of(result, self._batch, sub),
+                used // 2 // self._batch,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,8 @@ class Case:
         return torch.int64 if self.whole else None
 
     def fresh(self) -> lm.Layer:
-        return self.cls(*self.arguments, **self.options)
+        arguments, options = copy.deepcopy((self.arguments, self.options))  # a layer inside is new each time, too
+        return self.cls(*arguments, **options)
 
     def data(self, batch: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
         """Return one tensor for each input, the same each time."""

@@ -132,7 +132,7 @@ def test_frozen_it_has_the_same_output_and_no_gradients(case: Case) -> None:
     layer = case.built().eval()
     layer.trainable = False
     z = layer(*xs)
-    assert_equal(z, want)
+    torch.testing.assert_close(leaves(z), leaves(want), rtol=0, atol=1e-6)  # torch picks kernels by what asks for a gradient
     if not case.whole:
         sum(t.sum() for t in leaves(z)).backward()
         assert all(x.grad is not None for x in xs)
@@ -215,15 +215,14 @@ def test_compiled_equals_eager(case: Case) -> None:
         pytest.skip("torch.compile breaks the graph here: said in the layer's docstring")
     torch._dynamo.reset()
     layer = case.built().train(not case.random)
-    state = copy.deepcopy(layer.state_dict())
+    other = copy.deepcopy(layer)
     xs = case.data(4)
     want, wanted = gradients(layer, xs)
-    after = copy.deepcopy(layer.state_dict())
-    layer.load_state_dict(state)
-    got, gotten = gradients(torch.compile(layer, backend="aot_eager", fullgraph=True), xs)
+    got, gotten = gradients(torch.compile(other, backend="aot_eager", fullgraph=True), xs)
     for a, b in zip([*got, *gotten], [*want, *wanted], strict=True):
         torch.testing.assert_close(a, b)
-    for name, value in layer.state_dict().items():
+    after = dict(layer.named_buffers())
+    for name, value in other.named_buffers():
         torch.testing.assert_close(value, after[name])
 
 
