@@ -36,8 +36,8 @@ __all__ = [
     "on_meta",
     "output_shape",
     "real_tensors",
-    "takes_whole_numbers",
     "run_for_shapes",
+    "takes_whole_numbers",
     "trace",
     "tracing",
 ]
