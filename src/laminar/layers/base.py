@@ -414,7 +414,7 @@ class Layer(nn.Module):
                 z = self._dispatch(*inputs, **kwargs)
             else:
                 z = self._call_with_hooks(*inputs, **kwargs)
-        except RuntimeError:
+        except (RuntimeError, IndexError):
             # torch's word on it; if the shape is to blame, the layer says so better
             self.check_input(*(tuple(t.shape[1:]) for t in inputs if isinstance(t, Tensor)))
             raise
