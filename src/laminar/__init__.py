@@ -11,6 +11,7 @@ from laminar import activations, data, errors, initializers, layers, losses, met
 from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
+from laminar.graph import Input
 from laminar.layers.base import Layer
 from laminar.model import Model
 from laminar.outputs import layer_outputs
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Callback",
     "History",
+    "Input",
     "LaminarError",
     "Layer",
     "Model",

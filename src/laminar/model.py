@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from laminar import losses, metrics, optimizers, seeding, shapes
-from laminar.errors import ArgumentError, LayerError, NotBuiltError, NotCompiledError, complaint
-from laminar.fit import adapt, arguments, checkpoint
+from laminar import losses, metrics, optimizers, shapes
+from laminar.errors import ArgumentError, LayerError, NotCompiledError, complaint
+from laminar.fit import adapt, arguments
 from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
 from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
-from laminar.fit.head import Head, find_head
+from laminar.fit.head import Head, find_axis, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
-from laminar.fit.pace import Pace
 from laminar.fit.progress import make_progress
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, Recipe
 from laminar.fit.steps import eager_step
-from laminar.layers.base import Layer
-from laminar.layers.freezing import set_trainable
+from laminar.network import Network
 from laminar.shapes import Shape
-from laminar.summary import Summary, summarize
 
 __all__ = ["Model"]
 
@@ -36,10 +32,25 @@ _EVALUATED = 512  # observations at a time in validation
 _PLAIN = Head(None, None, gives_probabilities=True)
 
 
-class Model(nn.Module):
-    """A network that trains. Subclass it with a `forward` of your own, or use `Sequential`.
+class Model(Network):
+    """A network that trains: what lies between inputs and outputs, or a subclass with a `forward` of your own.
 
     It is a `torch.nn.Module` like any other: it goes through a plain PyTorch loop, `torch.compile`, `state_dict`.
+
+    Args:
+        inputs: what `Input` returned, or a list, tuple or dict of these; None in a subclass with a forward of its own.
+        outputs: what layers and functions returned for them, likewise; the network returns tensors in the same nest.
+        name: its name as a part of another network; made from the class where None.
+
+    Raises:
+        ArgumentError: if there are other things among inputs or outputs, or an input is not used.
+        LayerError: if an output depends on an input that is not among `inputs`.
+
+    >>> import laminar as lm
+    >>> inputs = lm.Input((1, 28, 28))
+    >>> x = lm.layers.Conv2D(8, 3, activation="relu")(inputs)
+    >>> Model(inputs, lm.layers.Dense(10)(x.mean((2, 3)))).output_shape
+    (10,)
 
     >>> from laminar import layers as L
     >>> class Net(Model):
@@ -54,92 +65,12 @@ class Model(nn.Module):
     torch.Size([2, 3])
     """
 
-    is_chain = False
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, inputs: Any = None, outputs: Any = None, *, name: str | None = None) -> None:
+        super().__init__(inputs, outputs, name=name)
         self.history: History | None = None
         self._recipe: Recipe | None = None
         self._learner = Learner()
         self._head: Head | None = None
-        self._input_shapes: tuple[Shape, ...] | None = None
-        self._output_shapes: tuple[Shape, ...] = ()
-        self._input_dtype: torch.dtype | None = None
-
-    # -- building -------------------------------------------------------------------------------------------------------
-
-    @property
-    def input_shape(self) -> Shape | tuple[Shape, ...] | None:
-        """The shape of one observation (several: one for each input); None before the network is built."""
-        return _one(self._input_shapes) if self._input_shapes else None
-
-    @property
-    def output_shape(self) -> Shape | tuple[Shape, ...]:
-        """The shape of one observation of the output.
-
-        Raises:
-            NotBuiltError: before the network is built.
-        """
-        self._need_built("output_shape")
-        return _one(self._output_shapes)
-
-    def build(self, *shape: int | Sequence[int], seed: int | None = None) -> Model:
-        """Create the parameters of every layer for observations of `shape`, and return the network.
-
-        Args:
-            *shape: without the batch axis, one for each input.
-            seed: of the initial values; each layer's depend on the seed and its own path only. torch's global generator
-                where None.
-
-        Raises:
-            ArgumentError: if `shape` is no shape.
-            ShapeError: from the layer that cannot take what it is given.
-            LayerError: naming another module that fails, with what it said.
-
-        >>> from laminar import Sequential, layers as L
-        >>> Sequential([L.Flatten(), L.Dense(10)]).build((1, 28, 28), seed=0).output_shape
-        (10,)
-        """
-        where = f"{type(self).__name__}.build"
-        inputs = arguments.input_shapes(where, shape, one=self.is_chain)
-        self._run_for_shapes(inputs, None, arguments.seed_of(f"{where}(seed=)", seed), anew=True)
-        return self
-
-    def _run_for_shapes(
-        self, inputs: Sequence[Shape], dtype: torch.dtype | None, seed: int | None, *, anew: bool = False
-    ) -> tuple[Shape, ...]:
-        """Return the shapes that come out for those that go in; those of the first time, or `anew`, are the network's own."""
-        if self.is_chain and len(inputs) != 1:
-            fix = "Pass one array, or derive from Model with forward(self, a, b)"
-            raise ArgumentError(
-                complaint(type(self).__name__, expected="one input", received=f"{len(inputs)}, in a tuple", fix=fix)
-            )
-        for name, module in self.named_modules():
-            if isinstance(module, Layer):
-                module.path = name.replace(".", "/")
-        # our layers draw from the seed and their path, other modules that build themselves from torch's global generator
-        with seeding.seeded(seed), arguments.noise(seed, torch.device("cpu"), "build"):
-            found = shapes.trace(self, *inputs, dtype=dtype)
-        if anew or self._input_shapes is None:
-            self._input_shapes, self._input_dtype = tuple(inputs), dtype
-            self._output_shapes = found.outputs
-        return found.outputs
-
-    def _need_built(self, what: str) -> tuple[Shape, ...]:
-        if self._input_shapes is None:
-            expected, received = "a network that knows its input shape", "one that has not seen data yet"
-            fix = "Call model.build((channels, height, width)) first"
-            raise NotBuiltError(complaint(f"{type(self).__name__}.{what}", expected=expected, received=received, fix=fix))
-        return self._input_shapes
-
-    @property
-    def trainable(self) -> bool:
-        """Whether any parameter learns; set it to freeze or unfreeze every layer."""
-        return any(p.requires_grad for p in self.parameters())
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        set_trainable(self, bool(value))
 
     # -- compile --------------------------------------------------------------------------------------------------------
 
@@ -240,14 +171,15 @@ class Model(nn.Module):
         with arguments.noise(seed, recipe.device, "data"):
             batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
             adapt.adapt(self, batches)
-            chosen, head = self._metrics(recipe), self._find_head(recipe, batches)
+            head = self._find_head(recipe, batches)
+            chosen = self._metrics(recipe, head)
             validate = None if validation is None else self._validation(validation, recipe, chosen, head)
-        optimizer = self._learner.optimizer(recipe.optimizer, list(self.parameters()), f"{type(self).__name__}.fit")
+        pace = self._learner.pace(recipe.optimizer, self, f"{type(self).__name__}.fit")
         self.history = History()
         run = Run(
             self,
-            Pace(optimizer),
-            eager_step(self, recipe.loss, head, optimizer),
+            pace,
+            eager_step(self, recipe.loss, head, pace.optimizer),
             batches,
             Recorder(chosen, head),
             validate,
@@ -282,7 +214,8 @@ class Model(nn.Module):
         recipe = self._compiled("evaluate")
         (size,) = arguments.whole_numbers("evaluate", batch_size=batch_size)
         batches = self._batches((x, y, sample_weight), Order(size), recipe.device)
-        return evaluation.evaluate(self, batches, recipe.loss, self._metrics(recipe), self._find_head(recipe, batches))
+        head = self._find_head(recipe, batches)
+        return evaluation.evaluate(self, batches, recipe.loss, self._metrics(recipe, head), head)
 
     def predict(self, x: Any, *, batch_size: int = 512) -> Any:
         """Return what the network says of every observation: probabilities, under a cross-entropy; numbers otherwise.
@@ -323,40 +256,6 @@ class Model(nn.Module):
             labels = output.argmax(1)
         return labels if isinstance(x, Tensor) else labels.numpy()
 
-    def summary(self, *, show: bool = True) -> Summary:
-        """Print and return the table of layers: path, layer, output shape, parameters, multiply-adds.
-
-        Args:
-            show: whether to print it.
-
-        Raises:
-            NotBuiltError: before the network has seen an input shape.
-        """
-        inputs = self._need_built("summary")
-        result = summarize(self, shapes.trace(self, *inputs, dtype=self._input_dtype), inputs)
-        if show:
-            print(result)
-        return result
-
-    def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and buffers (fitted statistics of the data too) to a safetensors file, whole or not at all.
-
-        Raises:
-            FileError: if the file cannot be written.
-        """
-        self._need_built("save_weights")
-        checkpoint.save_weights(self, path)
-
-    def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Read what `save_weights` wrote; the network must be built. On any error nothing is changed.
-
-        Raises:
-            FileError: if the file is missing, truncated or no safetensors file.
-            ShapeError: if its names or shapes are not those of this network.
-        """
-        self._need_built("load_weights")
-        checkpoint.load_weights(self, path)
-
     # -- parts ----------------------------------------------------------------------------------------------------------
 
     def _batches(
@@ -370,7 +269,7 @@ class Model(nn.Module):
         labelled: bool = True,
     ) -> Batches:
         """Return the batches of `data`, having built the network for them and brought it to `device`."""
-        known = {} if self._input_shapes is None else {self._input_shapes: self._output_shapes}
+        known = {} if self._input_shapes is None or self._lacks_parameters else {self._input_shapes: self._output_shapes}
         last = self._output_shapes  # of the batch that was looked at last
 
         def ready(x: Inputs) -> None:
@@ -378,21 +277,21 @@ class Model(nn.Module):
             tensors = x if isinstance(x, tuple) else (x,)
             inputs = tuple(tuple(t.shape[1:]) for t in tensors)
             if inputs not in known:
-                known[inputs] = self._run_for_shapes(inputs, tensors[0].dtype, seed)
+                known[inputs] = self._run_for_shapes(inputs, tuple(t.dtype for t in tensors), seed)
             last = known[inputs]
 
         def prepare(y: Tensor, dtype: torch.dtype) -> Tensor:
-            return self._compiled("fit").loss.prepare(y, self._one_output(last), dtype=dtype)
+            return self._compiled("fit").loss.along(find_axis(self)).prepare(y, self._one_output(last), dtype=dtype)
 
         converter = Converter(
             dtype=next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype()),
             ready=ready,
             prepare=prepare if labelled else None,
-            keep_integers=any(isinstance(m, (nn.Embedding, nn.EmbeddingBag)) for m in self.modules()),
+            keep_integers=any(map(shapes.takes_whole_numbers, self.modules())),
             class_weight=class_weight,
         )
         batches = make_batches(data, order, device, converter)
-        if self._input_shapes is None:
+        if self._input_shapes is None or self._lacks_parameters:
             batches.example()  # a stream is looked into only when it is asked
         self.to(device)
         return batches
@@ -426,7 +325,3 @@ class Model(nn.Module):
         if self._head is None:
             self._head = find_head(self, recipe.loss, lambda: batches.example().x)
         return self._head
-
-
-def _one(values: tuple[Shape, ...]) -> Shape | tuple[Shape, ...]:
-    return values[0] if len(values) == 1 else values

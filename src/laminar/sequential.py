@@ -23,6 +23,7 @@ class Sequential(Model):
 
     Args:
         layers: Laminar layers and any other `torch.nn.Module`, in order.
+        name: its name as a part of another network.
 
     Raises:
         ArgumentError: if something in `layers` is no module, or a name is taken.
@@ -36,8 +37,8 @@ class Sequential(Model):
 
     is_chain = True
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
+    def __init__(self, layers: Sequence[nn.Module], *, name: str | None = None) -> None:
+        super().__init__(name=name)
         for layer in arguments.module_list("Sequential(layers=)", layers):
             self.add_module(free_name(self, layer, "Sequential(layers=)"), layer)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from laminar.layers.base import Layer
+from laminar.layers.factors import factors_of
 from laminar.shapes import Record, Trace, format_shape
 
-__all__ = ["Summary", "SummaryRow", "summarize"]
+__all__ = ["Summary", "SummaryRow", "own_parameters", "rows_of", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,25 @@ class Summary:
 
 def summarize(model: nn.Module, found: Trace, inputs: tuple[tuple[int, ...], ...]) -> Summary:
     """Return the table of `model` from the trace of one run on observations of the shapes `inputs`."""
-    counted: set[int] = set()
-    called = {id(r.module) for r in found.records}
-    rows = [_row(r, called, counted) for r in found.records if _has_row(r, called)]
+    rows = [row for _, row in rows_of(found)]
     learnable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     whole = next((r.multiply_adds for r in reversed(found.records) if r.path == ""), 0)
     title = f"{type(model).__name__}, input {' '.join(map(format_shape, inputs))}"
     return Summary(title, tuple(rows), learnable, frozen, whole)
+
+
+def rows_of(found: Trace) -> list[tuple[Record, SummaryRow]]:
+    """Return the calls that the table shows, each with its row."""
+    counted: set[int] = set()
+    called = {id(r.module) for r in found.records}
+    return [(r, _row(r, called, counted)) for r in found.records if _has_row(r, called)]
+
+
+def own_parameters(record: Record, found: Trace) -> dict[str, nn.Parameter]:
+    """Return the parameters of a called module that no part of it shows, by name, also where an earlier call showed them."""
+    names = {id(p): name for name, p in record.module.named_parameters()}
+    return {names[id(p)]: p for p in _own(record.module, {id(r.module) for r in found.records})}
 
 
 def _has_row(record: Record, called: set[int]) -> bool:
@@ -115,10 +127,11 @@ def _row(record: Record, called: set[int], counted: set[int]) -> SummaryRow:
     module = record.module
     parameters = [p for p in {id(p): p for p in _own(module, called)}.values() if id(p) not in counted]
     counted.update(id(p) for p in parameters)
-    settings = module.extra_repr()
+    settings = [module.extra_repr()] if isinstance(module, Layer) and module.extra_repr() else []
+    settings += [f"learning_rate_factor{f' of {name}' if name else ''}={f:g}" for name, f in factors_of(module).items()]
     return SummaryRow(
         record.path or "(the network)",
-        f"{type(module).__name__}({settings})" if isinstance(module, Layer) and settings else type(module).__name__,
+        f"{type(module).__name__}({', '.join(settings)})" if settings else type(module).__name__,
         record.outputs,
         sum(p.numel() for p in parameters if p.requires_grad),
         sum(p.numel() for p in parameters if not p.requires_grad),

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as _torch_module
 
-from laminar import initializers, seeding, shapes
+from laminar import initializers, seeding, shapes, symbols
 from laminar.errors import LaminarError, LayerError, ShapeError, complaint
 from laminar.layers.arithmetic import Arithmetic, Explanation, default_arithmetic, explanation, shapes_to_explain
+from laminar.layers.factors import LearningRateFactor
 from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
 from laminar.layers.signatures import takes_memory, takes_several
@@ -66,6 +67,7 @@ class Layer(nn.Module):
         input_shape: the shape it was built for, without the batch axis; None before, or where there is nothing to build.
         has_memory: whether `backward` takes a memory, so that `forward` returns one.
         checks_shapes: tells a trace that `check_input` is ours; other modules have methods of that name.
+        takes_whole_numbers: a subclass that looks its input up, as an embedding does, sets it: whole numbers then stay whole.
 
     Raises:
         LayerError: when called, if `forward` returns None or not the pair that `backward` needs.
@@ -92,6 +94,7 @@ class Layer(nn.Module):
 
     has_memory: ClassVar[bool] = False
     checks_shapes: ClassVar[bool] = True
+    takes_whole_numbers: ClassVar[bool] = False
     _overrides_build: ClassVar[bool] = False
     _overrides_backward: ClassVar[bool] = False
     _overrides_predict: ClassVar[bool] = False
@@ -288,6 +291,10 @@ class Layer(nn.Module):
     def trainable(self, value: bool) -> None:
         set_trainable(self, bool(value))
 
+    learning_rate_factor = LearningRateFactor()
+    """What the learning rate of everything in the layer is multiplied by; 0 keeps it as it is. `set_learning_rate_factor`
+    does it for one learnable, or for a part of a network by its path."""
+
     def freeze(self, *names: str) -> None:
         """Stop the named learnables from learning (all of the layer's own, without names); the optimizer keeps its state.
 
@@ -403,6 +410,8 @@ class Layer(nn.Module):
 
         Several inputs come one after the other, layer(a, b), or in one list or tuple, layer([a, b]).
         """
+        if symbols.any_symbol(inputs, kwargs):
+            return symbols.call(self, inputs, kwargs)
         if len(inputs) == 1 and self._takes_several and isinstance(inputs[0], list | tuple):
             inputs = tuple(inputs[0])
         if not self.built:

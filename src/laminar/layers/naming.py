@@ -25,7 +25,8 @@ def free_name(owner: nn.Module, layer: nn.Module, where: str) -> str:
     'conv2d'
     """
     default = default_name(type(layer))
-    name = layer.name if isinstance(layer, Layer) else default
+    named = isinstance(layer, Layer) or hasattr(layer, "is_chain")  # a Model, which stands above this file
+    name = str(layer.name) if named else default
     if name == default:
         number = 0
         while name in owner._modules or hasattr(owner, name):
