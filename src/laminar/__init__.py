@@ -7,7 +7,7 @@
 (10,)
 """
 
-from laminar import activations, data, errors, initializers, layers, losses, metrics, optimizers, plots, schedules
+from laminar import activations, callbacks, data, errors, initializers, layers, losses, metrics, optimizers, plots, schedules
 from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "Sequential",
     "activations",
+    "callbacks",
     "data",
     "errors",
     "initializers",

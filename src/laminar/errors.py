@@ -16,6 +16,7 @@ __all__ = [
     "LabelError",
     "LaminarError",
     "LayerError",
+    "MissingPackageError",
     "NotBuiltError",
     "NotCompiledError",
     "ShapeError",
@@ -69,6 +70,10 @@ class LabelError(DataError):
 
 class FileError(LaminarError, OSError):
     """A file is missing, truncated, altered, or could not be fetched."""
+
+
+class MissingPackageError(LaminarError, ImportError):
+    """A package that only this feature needs is not installed."""
 
 
 class NotBuiltError(LaminarError, RuntimeError):

@@ -65,7 +65,8 @@ class State:
         epochs: how many epochs were asked for.
         total: iterations in all, None while unknown (a stream whose length is not told).
         pace: the optimizer and its learning rate.
-        figures: the names of the figures that every epoch will have in the history.
+        figures: the names of the figures that every epoch will have in the history. A callback that adds one of its own to
+            `history.history` in `on_epoch_end` appends its name in `on_train_begin`; those passed after it may then use it.
         epoch: the current epoch, from 1.
         iteration: iterations done, over the whole run.
         history: the figures so far.
@@ -76,7 +77,7 @@ class State:
     epochs: int
     total: int | None
     pace: Pace
-    figures: Sequence[str] = ()
+    figures: list[str] = field(default_factory=list)
     epoch: int = 0
     iteration: int = 0
     history: History = field(default_factory=History)
