@@ -81,7 +81,8 @@ def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None,
     if max_value is None and threshold == 0:
         return F.leaky_relu(x, negative_slope) if negative_slope else torch.relu(x)
     upper = x if max_value is None else x.clamp(max=max_value)
-    return torch.where(x > threshold, upper, negative_slope * (x - threshold))
+    lower = negative_slope * (x - threshold) if negative_slope else 0.0
+    return torch.where(x > threshold, upper, lower)
 
 
 def relu6(x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Activation, ReLU and Softmax as layers; ELU has a file of its own."""
+"""Activations as layers; ELU, PReLU and Maxout have files of their own."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import laminar as lm
 from laminar import layers as L
 from laminar.errors import ArgumentError, ShapeError, UnknownNameError
 from laminar.layers.activation import ActivatedLayer
+from laminar.shapes import trace
 
 shapes = st.lists(st.integers(1, 4), min_size=2, max_size=5).map(tuple)
 
@@ -24,6 +26,53 @@ shapes = st.lists(st.integers(1, 4), min_size=2, max_size=5).map(tuple)
 def test_activation_by_name_is_the_function(name: str) -> None:
     x = torch.randn(3, 4, 2)
     assert torch.equal(L.Activation(name)(x), lm.activations.get(name)(x))
+
+
+R8 = {
+    "sigmoid": L.Sigmoid,
+    "hard_sigmoid": L.HardSigmoid,
+    "tanh": L.Tanh,
+    "relu": L.ReLU,
+    "leaky_relu": lambda: L.LeakyReLU(0.2),
+    "elu": L.ELU,
+    "exponential": L.Exponential,
+    "softmax": L.Softmax,
+    "gelu": L.GELU,
+    "silu": L.SiLU,
+    "softplus": L.Softplus,
+    "selu": L.SELU,
+}
+
+
+@pytest.mark.parametrize("name", R8)
+def test_three_forms_of_an_activation_are_one_function(name: str) -> None:
+    """R8: as a function, by name in a layer's activation, and as a layer."""
+    x = torch.randn(3, 4, dtype=torch.float64)
+    z = getattr(lm.activations, name)(x)
+    torch.testing.assert_close(R8[name]()(x), z)
+    dense = L.Dense(4, activation=name, kernel_initializer=torch.eye(4))
+    torch.testing.assert_close(dense.double()(x), z)
+
+
+@given(
+    shapes,
+    st.one_of(st.none(), st.floats(0, 3)),
+    st.floats(0, 2),
+    st.floats(0, 2),
+)
+def test_relu_equals_numpy_with_any_options(shape: tuple[int, ...], top: float | None, slope: float, threshold: float) -> None:
+    x = torch.randn(shape, dtype=torch.float64) * 3
+    a = x.numpy()
+    want = np.where(a > threshold, a if top is None else np.minimum(a, top), slope * (a - threshold))
+    np.testing.assert_allclose(L.ReLU(top, slope, threshold)(x).numpy(), want, rtol=1e-12, atol=1e-12)
+
+
+def test_options_of_the_layers() -> None:
+    x = torch.tensor([[-2.0, 3.0]], dtype=torch.float64)
+    np.testing.assert_allclose(L.LeakyReLU()(x).numpy(), [[-0.6, 3]])
+    np.testing.assert_allclose(L.LeakyReLU(negative_slope=0.1)(x).numpy(), [[-0.2, 3]])
+    torch.testing.assert_close(L.GELU(approximate=True)(x), nn.GELU("tanh")(x))
+    assert L.ReLU(max_value=0)(x).tolist() == [[0.0, 0.0]]
 
 
 def test_activation_takes_functions_modules_and_none() -> None:
@@ -62,6 +111,16 @@ def test_a_softmax_sums_over_the_units_of_its_layer(name: str) -> None:
     np.testing.assert_allclose((z if name == "softmax" else z.exp()).sum(1).numpy(), np.ones((2, 4, 3)), rtol=1e-12)
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple), st.integers(-4, 4))
+def test_softmax_over_any_axis_but_the_batch(shape: tuple[int, ...], axis: int) -> None:
+    """R8: softmax(axis), the axis counted in the batch."""
+    x = torch.randn(2, *shape, dtype=torch.float64)
+    axis = axis % len(shape) + 1
+    want = softmax(x.numpy(), axis=axis)
+    np.testing.assert_allclose(L.Softmax(axis)(x).numpy(), want, rtol=1e-12)
+    np.testing.assert_allclose(L.Softmax(axis - x.dim())(x).numpy(), want, rtol=1e-12)
+
+
 def test_softmax_of_large_scores_is_finite() -> None:
     assert L.Softmax()(torch.tensor([[1e4, -1e4, 1e4]])).tolist() == [[0.5, 0.0, 0.5]]
 
@@ -79,6 +138,11 @@ def test_a_loss_may_ask_for_the_scores(make: Any) -> None:
 def test_what_they_call_themselves() -> None:
     assert L.ReLU().label == "layer 're_lu' (ReLU)"
     assert L.Softmax().label == "layer 'softmax' (Softmax)"
+    assert repr(L.Softmax(-1)) == "Softmax(axis=-1)"
+    assert repr(L.ReLU(6, threshold=0.5)) == "ReLU(max_value=6.0, threshold=0.5)"
+    assert repr(L.LeakyReLU()) == "LeakyReLU(negative_slope=0.3)"
+    assert [repr(layer) for layer in (L.GELU(), L.GELU(True), L.Tanh())] == ["GELU()", "GELU(approximate=True)", "Tanh()"]
+    assert (L.GELU().name, L.HardSigmoid(name="gate").name) == ("gelu", "gate")
     assert L.Activation("swish").label == "layer 'activation' (Activation, activation='silu')"
     assert L.Activation().label == "layer 'activation' (Activation)"
     assert L.Activation(nn.Tanh()).label == "layer 'activation' (Activation, activation='Tanh')"
@@ -109,13 +173,77 @@ def test_an_unknown_activation() -> None:
             nn.ReLU,
             "activation: expected a name or a function of a tensor, received the class ReLU. Pass ReLU() with parentheses.",
         ),
+        (
+            lambda: L.Dense(3, activation="glu"),
+            "Dense(activation=): expected an activation that keeps the shape, received glu, which halves the channels. "
+            'Add Activation("glu") after the layer.',
+        ),
+        (
+            lambda: L.ReLU(-1.0),
+            "ReLU(max_value=): expected a number of at least 0, received -1.0. Pass max_value=6, say.",
+        ),
+        (
+            lambda: L.ReLU(threshold="high"),
+            "ReLU(threshold=): expected a number of at least 0, received 'high'. Pass threshold=1.0, say.",
+        ),
+        (
+            lambda: L.ReLU(negative_slope=True),
+            "ReLU(negative_slope=): expected a number of at least 0, received True. "
+            "Pass negative_slope=0.1, say; PReLU learns one for each channel.",
+        ),
+        (
+            lambda: L.LeakyReLU(float("nan")),
+            "LeakyReLU(negative_slope=): expected a number of at least 0, received nan. "
+            "Pass negative_slope=0.1, say; PReLU learns one for each channel.",
+        ),
+        (
+            lambda: L.Softmax(0),
+            "Softmax(axis=): expected a whole number other than 0, the batch's axis, received 0. "
+            "Pass axis=1 for the channels, or -1 for the last.",
+        ),
+        (
+            lambda: L.Softmax([1, 2]),
+            "Softmax(axis=): expected a whole number other than 0, the batch's axis, received [1, 2]. "
+            "Pass axis=1 for the channels, or -1 for the last.",
+        ),
         (3, """activation: expected a name or a function of a tensor, received 3. Pass "relu", for example."""),
     ],
 )
 def test_what_is_no_activation(value: Any, text: str) -> None:
     with pytest.raises(ArgumentError) as caught:
-        L.Activation(value)
+        value() if inspect.isfunction(value) else L.Activation(value)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape", "text"),
+    [
+        (
+            2,
+            (5, 3),
+            "layer 'softmax' (Softmax, axis=2): expected a batch of at least 3 axes, received (batch, 3). "
+            "Pass axis=-1 for the last axis.",
+        ),
+        (
+            -1,
+            (5,),
+            "layer 'softmax' (Softmax, axis=-1): expected a batch of at least 2 axes, received (batch,). Pass x[:, None].",
+        ),
+        (
+            -2,
+            (5, 3),
+            "layer 'softmax' (Softmax, axis=-2): expected a batch of at least 3 axes, received (batch, 3). Pass axis=-1 for the last axis.",
+        ),
+    ],
+)
+def test_softmax_over_an_axis_that_is_not_there(axis: int, shape: tuple[int, ...], text: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        trace(L.Softmax(axis), shape[1:])
+    assert str(caught.value) == text
+    if axis == 2:
+        with pytest.raises(ShapeError) as caught:
+            L.Softmax(axis)(torch.zeros(shape))
+        assert str(caught.value) == text
 
 
 def test_softmax_without_classes() -> None:

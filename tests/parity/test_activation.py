@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from parity.support import assert_close, gradients, keras, parity
+from torch import nn
 
 from laminar import activations
 from laminar import layers as L
@@ -27,7 +29,8 @@ def test_by_name(name: str, shape: tuple[int, ...], scale: float) -> None:
     """Also the list itself: whatever Keras has, is here under that name."""
     x = torch.randn(3, *shape[:-1], 2 * shape[-1]) * scale
     arguments = {"threshold": (0.0, 0.0)}.get(name, ())  # which Keras must be told
-    z, grads = gradients(lambda t: L.Dense(1, name).activate(t), [x], [])
+    own = functools.partial(activations.glu, axis=-1) if name == "glu" else L.Dense(1, name).activate  # no part of a layer
+    z, grads = gradients(own, [x], [])
     want, wanted = gradients(lambda t: keras.activations.get(name)(t, *arguments), [x], [])
     assert_close([*z, *grads], [*want, *wanted])
 
@@ -66,4 +69,61 @@ def test_relu_function(shape: tuple[int, ...], slope: float, top: float | None, 
     x = torch.randn(3, *shape) * 3
     z, grads = gradients(lambda t: activations.relu(t, slope, top, threshold), [x], [])
     want, wanted = gradients(lambda t: keras.activations.relu(t, slope, top, threshold), [x], [])
+    assert_close([*z, *grads], [*want, *wanted])
+
+
+@parity
+@given(
+    shape=shapes,
+    slope=st.floats(0, 0.9),
+    top=st.one_of(st.none(), st.floats(1, 6)),
+    threshold=st.sampled_from([0.0, 0.7]),
+)
+def test_relu(shape: tuple[int, ...], slope: float, top: float | None, threshold: float) -> None:
+    x = torch.randn(3, *shape) * 3
+    for own, theirs in (
+        (L.ReLU(top, slope, threshold), keras.layers.ReLU(top, slope, threshold)),
+        (L.LeakyReLU(slope), keras.layers.LeakyReLU(slope)),
+        (L.LeakyReLU(), keras.layers.LeakyReLU()),
+        (L.ELU(slope), keras.layers.ELU(slope)),
+    ):
+        z, grads = gradients(own, [x], [])
+        want, wanted = gradients(theirs, [x], [])
+        assert_close([*z, *grads], [*want, *wanted])
+
+
+@parity
+@given(shape=shapes, axis=st.integers(-4, 4))
+def test_softmax(shape: tuple[int, ...], axis: int) -> None:
+    x = torch.randn(3, *(n + 1 for n in shape)) * 3
+    axis = axis % len(shape) + 1
+    z, grads = gradients(L.Softmax(axis), [x], [])
+    for theirs in (keras.layers.Softmax(axis), nn.Softmax(axis)):
+        want, wanted = gradients(theirs, [x], [])
+        assert_close([*z, *grads], [*want, *wanted])
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs"),
+    [
+        (L.ReLU(), nn.ReLU()),
+        (L.ReLU(6), nn.ReLU6()),
+        (L.LeakyReLU(0.1), nn.LeakyReLU(0.1)),
+        (L.GELU(), nn.GELU()),
+        (L.GELU(approximate=True), nn.GELU("tanh")),
+        (L.Sigmoid(), nn.Sigmoid()),
+        (L.HardSigmoid(), nn.Hardsigmoid()),
+        (L.Tanh(), nn.Tanh()),
+        (L.SELU(), nn.SELU()),
+        (L.SiLU(), nn.SiLU()),
+        (L.Softplus(), nn.Softplus()),
+    ],
+    ids=str,
+)
+@parity
+@given(shape=shapes)
+def test_against_torch(own: L.Layer, theirs: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(3, *shape) * 3
+    z, grads = gradients(own, [x], [])
+    want, wanted = gradients(theirs, [x], [])
     assert_close([*z, *grads], [*want, *wanted])

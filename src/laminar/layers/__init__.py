@@ -1,6 +1,20 @@
 """Layers, a family a file. Every one is a `torch.nn.Module`; shapes are channels first, without the batch axis."""
 
-from laminar.layers.activation import ELU, Activation, ReLU, Softmax
+from laminar.layers.activation import (
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    Exponential,
+    HardSigmoid,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from laminar.layers.base import Layer
 from laminar.layers.conv import Conv2D
 from laminar.layers.core import Dense, Flatten, Reshape
@@ -18,22 +32,31 @@ from laminar.layers.pool import MaxPooling2D
 
 __all__ = [
     "ELU",
+    "GELU",
+    "SELU",
     "Activation",
     "AlphaDropout",
     "BatchNormalization",
     "Conv2D",
     "Dense",
     "Dropout",
+    "Exponential",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "HardSigmoid",
     "Layer",
+    "LeakyReLU",
     "MaxPooling2D",
     "Normalization",
     "ReLU",
     "Reshape",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "Tanh",
 ]

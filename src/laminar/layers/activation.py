@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from laminar import activations
+from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.base import Layer
-from laminar.shapes import Shape
+from laminar.shapes import Shape, format_batch
 
-__all__ = ["ELU", "ActivatedLayer", "Activation", "ReLU", "Softmax"]
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "ActivatedLayer",
+    "Activation",
+    "Exponential",
+    "HardSigmoid",
+    "LeakyReLU",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "check_axis",
+    "needed_axes",
+]
+
+
+def check_axis(owner: str, axis: int) -> int:
+    """Return `axis` of a batch, as an argument of layer class `owner`, if it is one and not that of the batch.
+
+    Raises:
+        ArgumentError: otherwise.
+
+    >>> check_axis("Softmax", -1)
+    -1
+    """
+    if isinstance(axis, bool) or not isinstance(axis, Integral) or axis == 0:
+        expected, fix = "a whole number other than 0, the batch's axis", "Pass axis=1 for the channels, or -1 for the last"
+        raise ArgumentError(complaint(f"{owner}(axis=)", expected=expected, received=f"{axis!r}", fix=fix))
+    return int(axis)
+
+
+def needed_axes(axis: int) -> int:
+    """Return how many axes a batch must have, so that it has the axis `axis`, and that is not the batch's.
+
+    >>> needed_axes(1), needed_axes(-1), needed_axes(-2)
+    (2, 2, 3)
+    """
+    return abs(axis) + 1
 
 
 class ActivatedLayer(Layer):
@@ -29,6 +74,7 @@ class ActivatedLayer(Layer):
 
     Raises:
         UnknownNameError: if there is no activation of that name.
+        ArgumentError: for glu, which returns half as many channels and so cannot be a part of another layer.
     """
 
     channel_axis: int = 1
@@ -36,6 +82,10 @@ class ActivatedLayer(Layer):
     def __init__(self, activation: str | Callable[[Tensor], Tensor] | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.activation = activations.get(activation)
+        if self.activation is activations.glu and not isinstance(self, Activation):
+            where, fix = f"{type(self).__name__}(activation=)", 'Add Activation("glu") after the layer'
+            expected, received = "an activation that keeps the shape", "glu, which halves the channels"
+            raise ArgumentError(complaint(where, expected=expected, received=received, fix=fix))
         self.activation_name = activations.name_of(self.activation)
         self._emits_logits = False
 
@@ -68,37 +118,220 @@ class Activation(ActivatedLayer):
         return self.activate(x)
 
 
-class ReLU(Layer):
-    """Rectified linear unit: max(x, 0).
+class _OneFunction(Activation):
+    """The base of layers that are one activation each: `of` is its function, `settings` are that function's arguments."""
 
-    >>> ReLU()(torch.tensor([[-1.0, 2.0]]))
-    tensor([[0., 2.]])
+    of: ClassVar[Callable[..., Tensor]]
+
+    def __init_subclass__(cls, *, of: Callable[..., Tensor], **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.of = staticmethod(of)
+
+    def __init__(self, *, name: str | None = None, **settings: Any) -> None:
+        super().__init__(functools.partial(self.of, **settings) if settings else self.of, name=name)
+        self.settings = settings
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+
+
+def _from_zero(where: str, value: float, fix: str) -> float:
+    """Return the argument `value` if it is a number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+        raise ArgumentError(complaint(where, expected="a number of at least 0", received=f"{value!r}", fix=fix))
+    return float(value)
+
+
+_LEARNS = "Pass negative_slope=0.1, say; PReLU learns one for each channel"
+
+
+class ReLU(_OneFunction, of=activations.relu):
+    """Rectified linear unit: max(x, 0), with the options of Keras' layer.
+
+    z = min(x, max_value) for x > threshold, negative_slope (x - threshold) for x <= threshold.
+
+    Args:
+        max_value: the largest output, at least 0; None for no bound.
+        negative_slope: slope below the threshold; Keras called it alpha before version 3.
+        threshold: where the lower line ends, at least 0.
+        name: the layer's name.
+
+    Raises:
+        ArgumentError: if a number is not possible.
+
+    Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010; row R8 of the mission.
+
+    >>> ReLU(max_value=6)(torch.tensor([[-1.0, 2.0, 7.0]]))
+    tensor([[0., 2., 6.]])
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return max(x, 0), of x's shape (B, ...)."""
-        return F.relu(x)
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        *,
+        name: str | None = None,
+    ) -> None:
+        given = {
+            "max_value": None if max_value is None else _from_zero("ReLU(max_value=)", max_value, "Pass max_value=6, say"),
+            "negative_slope": _from_zero("ReLU(negative_slope=)", negative_slope, _LEARNS),
+            "threshold": _from_zero("ReLU(threshold=)", threshold, "Pass threshold=1.0, say"),
+        }
+        usual = {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
+        super().__init__(name=name, **{n: value for n, value in given.items() if value != usual[n]})
+
+
+class LeakyReLU(_OneFunction, of=activations.leaky_relu):
+    """Rectified linear unit with a slope below zero: z = x for x > 0, negative_slope x for x <= 0.
+
+    Args:
+        negative_slope: slope below zero. Keras' default is 0.3 in the layer and 0.2 in the function, and so it is here.
+        name: the layer's name.
+
+    Raises:
+        ArgumentError: if the slope is not a number of at least 0.
+
+    Source: Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013; row R8 of the mission.
+
+    >>> LeakyReLU(0.1)(torch.tensor([[-1.0, 2.0]]))
+    tensor([[-0.1000,  2.0000]])
+    """
+
+    def __init__(self, negative_slope: float = 0.3, *, name: str | None = None) -> None:
+        super().__init__(name=name, negative_slope=_from_zero("LeakyReLU(negative_slope=)", negative_slope, _LEARNS))
+
+
+class GELU(_OneFunction, of=activations.gelu):
+    """Gaussian error linear unit: x Φ(x), with Φ the normal distribution function.
+
+    Args:
+        approximate: whether Φ is approximated by a tanh.
+        name: the layer's name.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016; row R8 of the mission.
+
+    >>> GELU()(torch.tensor([[-1.0, 1.0]]))
+    tensor([[-0.1587,  0.8413]])
+    """
+
+    def __init__(self, approximate: bool = False, *, name: str | None = None) -> None:
+        super().__init__(name=name, **({"approximate": True} if approximate else {}))
+
+
+class Sigmoid(_OneFunction, of=activations.sigmoid):
+    """1 / (1 + exp(-x)). In training with a binary cross-entropy, which works on the scores, it is skipped.
+
+    Source: row R8 of the mission.
+
+    >>> Sigmoid()(torch.tensor([[0.0, 2.0]]))
+    tensor([[0.5000, 0.8808]])
+    """
+
+
+class HardSigmoid(_OneFunction, of=activations.hard_sigmoid):
+    """min(max(x / 6 + 1/2, 0), 1): three straight lines near the sigmoid.
+
+    Source: row R8 of the mission.
+
+    >>> HardSigmoid()(torch.tensor([[-4.0, 1.5]]))
+    tensor([[0.0000, 0.7500]])
+    """
+
+
+class Tanh(_OneFunction, of=activations.tanh):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)).
+
+    Source: row R8 of the mission.
+
+    >>> Tanh()(torch.tensor([[-1.0, 0.0]]))
+    tensor([[-0.7616,  0.0000]])
+    """
+
+
+class Exponential(_OneFunction, of=activations.exponential):
+    """exp(x).
+
+    Source: row R8 of the mission.
+
+    >>> Exponential()(torch.tensor([[0.0, 1.0]]))
+    tensor([[1.0000, 2.7183]])
+    """
+
+
+class SELU(_OneFunction, of=activations.selu):
+    """1.0507 elu(x, 1.6733), which keeps mean 0 and variance 1 through a network started with "lecun_normal".
+
+    Source: Klambauer et al., "Self-normalizing neural networks", 2017.
+
+    >>> SELU()(torch.tensor([[-1.0, 1.0]]))
+    tensor([[-1.1113,  1.0507]])
+    """
+
+
+class SiLU(_OneFunction, of=activations.silu):
+    """x sigmoid(x), also known as swish.
+
+    Source: Elfwing et al., "Sigmoid-weighted linear units", 2018; row R8 of the mission.
+
+    >>> SiLU()(torch.tensor([[-1.0, 1.0]]))
+    tensor([[-0.2689,  0.7311]])
+    """
+
+
+class Softplus(_OneFunction, of=activations.softplus):
+    """log(1 + exp(x)).
+
+    Source: row R8 of the mission.
+
+    >>> Softplus()(torch.tensor([[0.0, 50.0]]))
+    tensor([[ 0.6931, 50.0000]])
+    """
 
 
 class Softmax(ActivatedLayer):
-    """Turns scores into probabilities that sum to one over the classes, axis 1 of the batch.
+    """Turns scores into probabilities that sum to one over the classes: exp(x) / the sum of exp(x) over an axis.
 
     In training with a cross-entropy it is skipped: the loss then works on the scores, which is stable for large ones.
+
+    Args:
+        axis: of the classes in a batch: 1, the channels, unless said otherwise; -1 for features that come last, as Keras has
+            it. The batch itself, axis 0, is none.
+        name: the layer's name.
+
+    Raises:
+        ArgumentError: if the axis is not a whole number, or the batch's.
+        ShapeError: if the observations have no such axis.
+
+    Source: row R8 of the mission.
 
     >>> Softmax()(torch.zeros(1, 4))
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
 
-    def __init__(self, *, name: str | None = None) -> None:
+    def __init__(self, axis: int = 1, *, name: str | None = None) -> None:
         super().__init__("softmax", name=name)
+        self.channel_axis = check_axis("Softmax", axis)
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse observations without the axis of the classes.
+
+        Raises:
+            ShapeError: saying how many axes are needed.
+        """
+        needed = needed_axes(self.channel_axis)
+        if len(shape) + 1 < needed:
+            received, fix = f"{format_batch(shape)}", "Pass axis=-1 for the last axis" if shape else "Pass x[:, None]"
+            raise ShapeError(complaint(self.label, expected=f"a batch of at least {needed} axes", received=received, fix=fix))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return probabilities of x's shape (B, C, ...)."""
         return self.activate(x)
 
     def extra_repr(self) -> str:
-        """Return nothing: the class says it all."""
-        return ""
+        """Return the axis where it is not that of the channels."""
+        return "" if self.channel_axis == 1 else f"axis={self.channel_axis}"
 
 
 class ELU(Layer):
