@@ -16,7 +16,16 @@ from torch import nn
 
 from laminar import losses
 from laminar.errors import ArgumentError, ShapeError, UnknownNameError
-from laminar.losses import LOSSES, CustomLoss, Huber, TorchLoss
+from laminar.losses import (
+    LOSSES,
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CustomLoss,
+    Huber,
+    TorchLoss,
+)
 
 Array: TypeAlias = np.ndarray[Any, Any]
 EPS = 1e-7
@@ -40,13 +49,22 @@ ELEMENTWISE: dict[str, Callable[[Array, Array], Array]] = {
     "binary_crossentropy": lambda p, y: (
         -(y * np.log(np.clip(p, EPS, 1 - EPS)) + (1 - y) * np.log(1 - np.clip(p, EPS, 1 - EPS)))
     ),
+    "binary_focal_crossentropy": lambda p, y: focal(np.clip(p, EPS, 1 - EPS), y),
+    "log_cosh": lambda p, y: np.log(np.cosh(p - y)),
+    "poisson": lambda p, y: p - y * np.log(p + EPS),
 }
+
+
+def focal(p: Array, y: Array, gamma: float = 2.0) -> Array:
+    return (1 - (y * p + (1 - y) * (1 - p))) ** gamma * -(y * np.log(p) + (1 - y) * np.log(1 - p))
 
 
 def elementwise_data(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Array, Array]:
     """Return predictions and targets of the kind that the loss is for, the edges among them."""
-    if name == "binary_crossentropy":
+    if name.startswith("binary"):
         return rng.choice([0, 1, *rng.random(5)], shape), rng.choice([0, 1, 0.3], shape)
+    if name == "poisson":
+        return rng.exponential(size=shape), rng.poisson(2.0, shape).astype(float)
     if "hinge" in name:
         return rng.normal(size=shape) * 2, rng.choice([-1.0, 1.0] if rng.random() < 0.5 else [0.0, 1.0], shape)
     return rng.normal(size=shape) * 2, rng.choice([0, *rng.normal(size=5)], shape)
@@ -161,9 +179,85 @@ def test_kl_divergence(shape: tuple[int, int, list[int]], seed: int) -> None:
     check_all_forms(losses.get("kl_divergence"), torch.from_numpy(p), torch.from_numpy(y), expected)
 
 
+@given(shape=CLASS_SHAPES, seed=st.integers(0, 2**31))
+def test_cosine_similarity(shape: tuple[int, int, list[int]], seed: int) -> None:
+    """−cos of the angle between the vectors on axis 1."""
+    p, _, _, _ = class_data(shape, seed)
+    y = random(seed + 1).normal(size=p.shape)
+    expected = mean_over_rest(-(p * y).sum(1) / np.sqrt((p**2).sum(1) * (y**2).sum(1)))
+    check_all_forms(losses.get("cosine_similarity"), torch.from_numpy(p), torch.from_numpy(y), expected)
+
+
+@given(shape=CLASS_SHAPES, seed=st.integers(0, 2**31), gamma=st.floats(0, 4), alpha=st.floats(0, 2), s=st.floats(0, 1))
+def test_categorical_focal(shape: tuple[int, int, list[int]], seed: int, gamma: float, alpha: float, s: float) -> None:
+    """−α·Σ y·(1 − p)^γ·log p with smoothed rows y, for class numbers, one-hot rows and probabilities; on logits the same."""
+    z, _, t, hot = class_data(shape, seed)
+    z = z / 10  # no probability near ε
+    p, classes = special.softmax(z, axis=1), shape[1]
+    loss = CategoricalFocalCrossentropy(alpha, gamma, label_smoothing=s)
+    for target, rows in ((t, hot), (hot, hot), (0.9 * hot + 0.1 / classes, 0.9 * hot + 0.1 / classes)):
+        y = (1 - s) * rows + s / classes
+        expected = mean_over_rest(-alpha * (y * (1 - p) ** gamma * np.log(p)).sum(1))
+        check_all_forms(loss, torch.from_numpy(p), torch.from_numpy(target), expected)
+        check_all_forms(loss.on_logits(), torch.from_numpy(z), torch.from_numpy(target), expected)
+
+
+@given(shape=SHAPES, seed=st.integers(0, 2**31), gamma=st.floats(0, 4), alpha=st.floats(0, 1), s=st.floats(0, 1))
+def test_binary_focal(shape: tuple[int, ...], seed: int, gamma: float, alpha: float, s: float) -> None:
+    """With its balance of the classes and smoothed labels; on logits the same."""
+    z, y = random(seed).normal(size=shape) * 2, random(seed).choice([0, 1, 0.3], shape)
+    p, smooth = special.expit(z), y * (1 - s) + s / 2
+    elements = focal(p, smooth, gamma) * (smooth * alpha + (1 - smooth) * (1 - alpha))
+    expected = elements.reshape(shape[0], -1).mean(1)
+    loss = BinaryFocalCrossentropy(True, alpha, gamma, label_smoothing=s)
+    check_all_forms(loss, torch.from_numpy(p), torch.from_numpy(y), expected)
+    check_all_forms(loss.on_logits(), torch.from_numpy(z), torch.from_numpy(y), expected)
+
+
+@given(shape=CLASS_SHAPES, seed=st.integers(0, 2**31), s=st.floats(0, 1))
+def test_label_smoothing(shape: tuple[int, int, list[int]], seed: int, s: float) -> None:
+    """The same as cross-entropy with (1 − s)·y + s / K in place of y; binary: with (1 − s)·y + s / 2."""
+    z, _, t, hot = class_data(shape, seed)
+    z = z / 10
+    p, classes = special.softmax(z, axis=1), shape[1]
+    for target, rows in ((t, hot), (hot, hot), (0.9 * hot + 0.1 / classes, 0.9 * hot + 0.1 / classes)):
+        expected = mean_over_rest(-(((1 - s) * rows + s / classes) * np.log(p)).sum(1))
+        loss = CategoricalCrossentropy(label_smoothing=s)
+        check_all_forms(loss, torch.from_numpy(p), torch.from_numpy(target), expected)
+        check_all_forms(loss.on_logits(), torch.from_numpy(z), torch.from_numpy(target), expected)
+    smooth = hot * (1 - s) + s / 2
+    expected = (-(smooth * np.log(p) + (1 - smooth) * np.log(1 - p))).reshape(len(p), -1).mean(1)
+    binary = BinaryCrossentropy(label_smoothing=s)
+    check_all_forms(binary, torch.from_numpy(p), torch.from_numpy(hot), expected)
+    check_all_forms(binary.on_logits(), torch.from_numpy(special.logit(p)), torch.from_numpy(hot), expected)
+
+
+def test_log_cosh_does_not_overflow() -> None:
+    """cosh(1000) is inf even in float64."""
+    p = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
+    value = losses.get("logcosh")(p, torch.zeros(2, 1))
+    value.backward()
+    assert value.item() == pytest.approx(1000 - np.log(2))
+    assert p.grad is not None
+    assert p.grad.flatten().tolist() == [0.5, -0.5]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_losses_have_finite_slopes_where_all_is_right(gamma: float) -> None:
+    """0 ** (gamma - 1) is infinite."""
+    z = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    for loss, y in (
+        (CategoricalFocalCrossentropy(gamma=gamma, from_logits=True), torch.tensor([0])),
+        (BinaryFocalCrossentropy(gamma=gamma, from_logits=True), torch.tensor([[1.0, 0.0]])),
+    ):
+        (slope,) = torch.autograd.grad(loss(z, y), z)
+        assert bool(torch.isfinite(slope).all())
+
+
 def test_every_name_is_tested() -> None:
     """A new loss needs a formula above."""
-    assert set(LOSSES) == {*ELEMENTWISE, *CROSSENTROPIES, "categorical_hinge", "kl_divergence"}
+    others = {"categorical_hinge", "kl_divergence", "cosine_similarity", "categorical_focal_crossentropy"}
+    assert set(LOSSES) == {*ELEMENTWISE, *CROSSENTROPIES, *others}
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
@@ -181,7 +275,8 @@ def test_derivative_and_form(name: str) -> None:
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_half_precision_outputs_lose_no_digits_in_the_loss(name: str, dtype: torch.dtype) -> None:
     """Computed in float32: the same as converting first, and finite at p = 0 and 1."""
-    p = torch.tensor([[0.0, 1.0], [0.25, 0.75], [1.0, 0.0]], dtype=dtype, requires_grad=True)
+    least = 1e-2 if name == "poisson" else 0.0  # whose slope at 0 is beyond float16, as it should be
+    p = torch.tensor([[least, 1.0], [0.25, 0.75], [1.0, least]], dtype=dtype, requires_grad=True)
     y = torch.tensor([[0.75, 0.25]]).expand(3, 2)
     value = losses.get(name)(p, y)
     value.backward()
@@ -275,10 +370,11 @@ COLUMN, ROW = torch.zeros(4, 1), torch.zeros(4)
         (
             lambda: losses.get("categorical_crossentrpy"),
             UnknownNameError,
-            "loss 'categorical_crossentrpy' is unknown. Did you mean 'categorical_crossentropy'? Known: binary_crossentropy, "
-            "categorical_crossentropy, categorical_hinge, crossentropy, hinge, huber, kl_divergence, mae, mape, "
-            "mean_absolute_error, mean_absolute_percentage_error, mean_squared_error, mean_squared_logarithmic_error, mse, "
-            "msle, sparse_categorical_crossentropy, squared_hinge.",
+            "loss 'categorical_crossentrpy' is unknown. Did you mean 'categorical_crossentropy'? Known: bce, binary_crossentropy, "
+            "binary_focal_crossentropy, categorical_crossentropy, categorical_focal_crossentropy, categorical_hinge, "
+            "cosine_similarity, crossentropy, hinge, huber, kl_divergence, kld, kullback_leibler_divergence, log_cosh, mae, "
+            "mape, mean_absolute_error, mean_absolute_percentage_error, mean_squared_error, mean_squared_logarithmic_error, "
+            "mse, msle, poisson, sparse_categorical_crossentropy, squared_hinge.",
         ),
         (
             lambda: losses.get(None),  # type: ignore[arg-type]
@@ -294,6 +390,41 @@ COLUMN, ROW = torch.zeros(4, 1), torch.zeros(4)
             lambda: Huber(0),
             ArgumentError,
             "Huber(delta=): expected a number above 0, received 0. Pass delta=1.0, for example.",
+        ),
+        (
+            lambda: losses.get("cosine_similarity")(ROW, ROW),
+            ArgumentError,
+            "loss 'cosine_similarity': expected a network that returns vectors, received numbers (N,). "
+            'Use loss="mean_squared_error".',
+        ),
+        (
+            lambda: CategoricalCrossentropy(axis=0),
+            ArgumentError,
+            "CategoricalCrossentropy(axis=): expected an axis after the batch's 0, received 0. "
+            "Pass axis=-1 for (batch, steps, classes), or leave it out.",
+        ),
+        (
+            lambda: CategoricalCrossentropy(axis=3)(torch.zeros(4, 3), torch.zeros(4)),
+            ArgumentError,
+            "classes: expected an axis of the network's outputs, received axis=3 for outputs of 1 axes without the batch. "
+            "Pass another axis, or leave it out.",
+        ),
+        (
+            lambda: BinaryCrossentropy(label_smoothing=2),
+            ArgumentError,
+            "BinaryCrossentropy(label_smoothing=): expected a number in [0, 1], received 2. Pass label_smoothing=0.1, for example.",
+        ),
+        (
+            lambda: BinaryFocalCrossentropy(gamma=-1),
+            ArgumentError,
+            "BinaryFocalCrossentropy(gamma=): expected a finite number of at least 0, received -1. "
+            "Pass gamma=2.0, for example.",
+        ),
+        (
+            lambda: CategoricalFocalCrossentropy(alpha=[0.1, 0.9]),  # type: ignore[arg-type]
+            ArgumentError,
+            "CategoricalFocalCrossentropy(alpha=): expected one finite number of at least 0, received [0.1, 0.9]. "
+            "Pass alpha=0.25; weigh classes with fit(class_weight=).",
         ),
         (
             lambda: losses.get("mse")(COLUMN, ROW),
@@ -354,7 +485,7 @@ def test_errors(call: Callable[[], Any], error: type[Exception], message: str) -
 def test_readable() -> None:
     """What stands in a log."""
     assert [repr(losses.get(spec)) for spec in ("crossentropy", nn.L1Loss(), F.l1_loss)] == [
-        "CategoricalCrossentropy(from_logits=False)",
+        "CategoricalCrossentropy(axis=None, from_logits=False, label_smoothing=0.0)",
         "TorchLoss(L1Loss())",
         "CustomLoss(l1_loss)",
     ]

@@ -249,11 +249,12 @@ class Model(Network):
         """
         output = torch.as_tensor(self.predict(x, batch_size=batch_size))
         judge = metrics.resolve("accuracy", self._one_output(), self._recipe.loss.name if self._recipe else "")
-        if isinstance(judge, metrics.BinaryAccuracy) or output.shape[1] == 1:
+        axis = (find_axis(self) if self._head is None else self._head.axis) or 1
+        if isinstance(judge, metrics.BinaryAccuracy) or output.shape[axis] == 1:
             labels = (output > getattr(judge, "threshold", 0.5)).long()
-            labels = labels.squeeze(1) if labels.dim() > 1 else labels
+            labels = labels.squeeze(axis) if labels.dim() > 1 else labels
         else:
-            labels = output.argmax(1)
+            labels = output.argmax(axis)
         return labels if isinstance(x, Tensor) else labels.numpy()
 
     # -- parts ----------------------------------------------------------------------------------------------------------
@@ -317,11 +318,11 @@ class Model(Network):
             raise LayerError(complaint(type(self).__name__, expected=expected, received=received, fix=fix))
         return outputs[0]
 
-    def _metrics(self, recipe: Recipe) -> list[metrics.Metric]:
-        return [metrics.resolve(m, self._one_output(), recipe.loss.name) for m in recipe.metrics]
+    def _metrics(self, recipe: Recipe, head: Head) -> list[metrics.Metric]:
+        return [metrics.resolve(m, self._one_output(), recipe.loss.name, axis=head.axis) for m in recipe.metrics]
 
     def _find_head(self, recipe: Recipe, batches: Batches) -> Head:
-        self._one_output()
+        axes = len(self._one_output())
         if self._head is None:
-            self._head = find_head(self, recipe.loss, lambda: batches.example().x)
+            self._head = find_head(self, recipe.loss, lambda: batches.example().x, axes)
         return self._head

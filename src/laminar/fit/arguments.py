@@ -139,6 +139,10 @@ def metric_list(value: Any) -> list[Any]:
     taken = {"loss"}
     for metric in wanted:
         name = metrics.get(metric).name
+        if not metrics.get(metric).is_number:
+            fix = "Call it on what predict returns, or use metrics.confusion_matrix(y, model.classify(x))"
+            expected, received = "metrics that are one number", f"{name!r}, which is several"
+            raise ArgumentError(complaint("compile(metrics=)", expected=expected, received=received, fix=fix))
         if name in taken:
             raise ArgumentError(
                 complaint(

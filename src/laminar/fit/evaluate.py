@@ -14,15 +14,17 @@ from laminar.fit.batches import Batches
 from laminar.fit.forward import forward, inference
 from laminar.fit.head import Head
 from laminar.losses.base import Loss, full
-from laminar.metrics import Metric
+from laminar.metrics import MeanMetric, Metric
 
 __all__ = ["evaluate", "predict"]
 
 
 def evaluate(model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[Metric], head: Head) -> dict[str, float]:
-    """Return loss and metrics, each a mean over all observations; the device is waited for once, at the end."""
-    criterion = loss.on_logits() if head.trains_on_logits else loss
+    """Return loss and metrics over all observations, whatever the batches; the device is waited for once, at the end."""
+    criterion = head.criterion(loss)
     ask_head = head.trains_on_logits and any(m.needs_probabilities for m in metrics)
+    means = [m for m in metrics if isinstance(m, MeanMetric)]
+    tallies = [(m, m.start()) for m in metrics if not isinstance(m, MeanMetric)]
     totals: list[Tensor] = []
     seen = 0
     with inference(model):
@@ -32,12 +34,15 @@ def evaluate(model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[M
                 output = forward(model, batch.x)
             shown = head.probabilities(output) if ask_head else output
             figures = [criterion(output, batch.y, batch.weight)]
-            figures += [m.values(shown if m.needs_probabilities else output, batch.y).mean() for m in metrics]
+            figures += [m.values(shown if m.needs_probabilities else output, batch.y).mean() for m in means]
             figures = [full(f) * batch.size for f in figures]
             totals = [t + f for t, f in zip(totals, figures, strict=True)] if totals else figures
+            for metric, tally in tallies:
+                tally.update(shown if metric.needs_probabilities else output, batch.y)
             seen += batch.size
-        values = (torch.stack(_alike(totals)) / seen).tolist()
-    return dict(zip(["loss", *(m.name for m in metrics)], values, strict=True))
+        values = torch.stack(_alike([*(t / seen for t in totals), *(tally.result() for _, tally in tallies)])).tolist()
+    found = dict(zip(["loss", *(m.name for m in means), *(m.name for m, _ in tallies)], values, strict=True))
+    return {name: found[name] for name in ("loss", *(m.name for m in metrics))}
 
 
 def _alike(figures: Sequence[Tensor]) -> list[Tensor]:

@@ -20,17 +20,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from laminar import activations
 from laminar.fit.convert import Inputs
 from laminar.fit.forward import forward, inference
-from laminar.layers.activation import ActivatedLayer, Activation
+from laminar.layers.activation import ActivatedLayer, Activation, Softmax
 from laminar.losses import Loss
 
-__all__ = ["Head", "find_head", "last_module"]
+__all__ = ["Head", "find_axis", "find_head", "last_module"]
 
 _PROBED = 16  # observations that a network whose last step is hidden is asked with
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda z: z.softmax(1),
-    "sigmoid": torch.sigmoid,
-}
+# what may stand between a network's last layer with weights and its output, without moving the classes
+_KEEPS_THE_AXES = (Activation, Softmax, nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.Identity, nn.Dropout)
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -45,16 +42,23 @@ class Head:
         activation: what turns logits into probabilities ("softmax", "sigmoid"); None where the loss takes the output as it is.
         module: the module that applies it and can be told not to; None where there is none.
         gives_probabilities: whether the network's plain output is probabilities.
+        axis: of the classes in a batch of outputs; None where the network does not tell.
     """
 
     activation: str | None
     module: nn.Module | None
     gives_probabilities: bool
+    axis: int | None = None
 
     @property
     def trains_on_logits(self) -> bool:
         """Whether the loss is computed on logits."""
         return self.activation is not None and (self.module is not None or not self.gives_probabilities)
+
+    def criterion(self, loss: Loss) -> Loss:
+        """Return the loss as it is computed: on logits where they can be had, with the classes where the network has them."""
+        loss = loss.along(self.axis)
+        return loss.on_logits() if self.trains_on_logits else loss
 
     @contextmanager
     def logits(self) -> Iterator[None]:
@@ -78,7 +82,9 @@ class Head:
 
     def probabilities(self, z: Tensor) -> Tensor:
         """Return what `logits` left out: probabilities from logits."""
-        return z if self.activation is None else _ACTIVATIONS[self.activation](z)
+        if self.activation is None:
+            return z
+        return z.sigmoid() if self.activation == "sigmoid" else z.softmax(self.axis or 1)
 
     def finish(self, output: Tensor) -> Tensor:
         """Return what `predict` returns for the network's plain output."""
@@ -106,16 +112,49 @@ def _is_chain(module: nn.Module) -> bool:
     return bool(getattr(module, "is_chain", False))
 
 
-def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs]) -> Head:
+def find_axis(model: nn.Module) -> int | None:
+    """Return where a network has its classes in a batch of outputs, if its last layer tells: -1 behind Dense, 1 behind Conv.
+
+    >>> (
+    ...     find_axis(nn.Sequential(nn.Conv1d(3, 5, 1), nn.Softmax(1))),
+    ...     find_axis(nn.Sequential(nn.Linear(3, 5))),
+    ...     find_axis(nn.ReLU()),
+    ... )
+    (1, -1, None)
+    """
+    for module in _from_the_end(model):
+        if isinstance(module, nn.Linear):
+            return -1
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            return 1
+        if not isinstance(module, _KEEPS_THE_AXES):
+            axis = getattr(module, "channel_axis", None)
+            return axis if isinstance(axis, int) else None
+    return None
+
+
+def _from_the_end(module: nn.Module) -> Iterator[nn.Module]:
+    """Return the modules of a chain, and of the chains in it, from the last to the first."""
+    if not _is_chain(module):
+        yield module
+        return
+    for child in reversed(list(module.children())):
+        yield from _from_the_end(child)
+
+
+def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs], axes: int = 1) -> Head:
     """Return how to read the output of `model`, a network with one output, under `loss`.
 
     Args:
         model: the network.
         loss: its loss; one that undoes no activation takes the output as it is.
         example: returns some real observations; called only where the network is asked.
+        axes: how many an observation of the output has.
     """
+    told = find_axis(model) if loss.axis is None else loss.axis
+    axis = 1 if axes < 2 else None if told is None else told % (axes + 1)
     if loss.activation is None:
-        return Head(None, None, gives_probabilities=True)
+        return Head(None, None, gives_probabilities=True, axis=axis)
 
     def probe() -> Tensor:
         x = example()
@@ -125,14 +164,16 @@ def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs]) -> He
         return output
 
     last = last_module(model)
-    head = Head(loss.activation, last, gives_probabilities=True)
-    if _applies(last, loss.activation, probe) and _leaves_out(head, probe):
+    head = Head(loss.activation, last, gives_probabilities=True, axis=axis)
+    if _applies(last, loss.activation, axis or 1, axes) and _leaves_out(head, probe):
         return head
     if _scores(last):
-        return Head(loss.activation, None, gives_probabilities=False)
+        return Head(loss.activation, None, gives_probabilities=False, axis=axis)
     with _LastStretch() as stretch:
         output = probe()
-    return Head(loss.activation, None, gives_probabilities=_PROBES[loss.activation](output, stretch.names))
+    axis = axis or stretch.channel_axis(output)
+    gives = _sums_to_one(output, axis or 1) if loss.activation == "softmax" else _is_squashed(output, stretch.names)
+    return Head(loss.activation, None, gives_probabilities=gives, axis=axis)
 
 
 def _scores(module: nn.Module) -> bool:
@@ -142,14 +183,18 @@ def _scores(module: nn.Module) -> bool:
     return type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def _applies(module: nn.Module, activation: str, probe: Callable[[], Tensor]) -> bool:
-    """Return whether the last thing that `module` does is `activation`, over axis 1 if it is a softmax."""
+def _applies(module: nn.Module, activation: str, axis: int, axes: int) -> bool:
+    """Return whether the last thing that `module` does is `activation`, over the classes if it is a softmax."""
     last: Any = module.activation if isinstance(module, ActivatedLayer) else module
     if activation == "sigmoid":
         return last in (activations.sigmoid, torch.sigmoid, nn.functional.sigmoid) or isinstance(last, nn.Sigmoid)
     if isinstance(last, nn.Softmax):
-        return last.dim == 1 or (isinstance(last.dim, int) and last.dim < 0 and last.dim + probe().dim() == 1)
-    return last is activations.softmax
+        over: Any = last.dim
+    elif last is activations.softmax:
+        over = getattr(module, "axis", getattr(module, "channel_axis", None))
+    else:
+        return False
+    return isinstance(over, int) and -axes - 1 <= over <= axes and over % (axes + 1) == axis
 
 
 def _leaves_out(head: Head, probe: Callable[[], Tensor]) -> bool:
@@ -165,6 +210,7 @@ def _leaves_out(head: Head, probe: Callable[[], Tensor]) -> bool:
 
 
 _MIXING = re.compile(r"mm$|mv$|conv|dot|^(mkldnn_)?linear|lstm|gru|rnn|embedding")
+_MOVING = frozenset({"permute", "transpose", "t", "movedim", "moveaxis", "swapaxes", "flip", "flatten"})
 _SQUASHING = frozenset(
     {"sigmoid", "hardsigmoid", "_softmax", "softmax", "tanh", "erf", "exp", "special_ndtr", "clamp", "hardtanh"}
 )
@@ -176,18 +222,30 @@ class _LastStretch(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
         self.names: set[str] = set()
+        self._mixed: tuple[str, tuple[int, ...]] | None = None  # the operation's name and the shape of what it returned
+
+    def channel_axis(self, output: Tensor) -> int | None:
+        """Return the axis of `output` that the mixing put its features on; None where that cannot be told."""
+        if self._mixed is None or not _MOVING.isdisjoint(self.names):
+            return None
+        name, shape = self._mixed
+        axis = 1 if "conv" in name else output.dim() - 1
+        same = len(shape) > 1 and output.dim() > axis and shape[1 if "conv" in name else -1] == output.shape[axis]
+        return axis if same else None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::").rstrip("_")
+        result = func(*args, **(kwargs or {}))
         if _MIXING.search(name):
             self.names.clear()
+            self._mixed = (name, tuple(result.shape) if isinstance(result, Tensor) else ())
         else:
             self.names.add(name)
-        return func(*args, **(kwargs or {}))
+        return result
 
 
-def _sums_to_one(output: Tensor, _operations: set[str]) -> bool:
-    return output.dim() > 1 and _within_bounds(output) and bool(((output.float().sum(1) - 1).abs() < 1e-3).all())
+def _sums_to_one(output: Tensor, axis: int) -> bool:
+    return output.dim() > 1 and _within_bounds(output) and bool(((output.float().sum(axis) - 1).abs() < 1e-3).all())
 
 
 def _is_squashed(output: Tensor, operations: set[str]) -> bool:
@@ -197,6 +255,3 @@ def _is_squashed(output: Tensor, operations: set[str]) -> bool:
 
 def _within_bounds(output: Tensor) -> bool:
     return output.numel() > 0 and bool(((output >= 0) & (output <= 1)).all())
-
-
-_PROBES = {"softmax": _sums_to_one, "sigmoid": _is_squashed}

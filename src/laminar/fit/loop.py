@@ -21,6 +21,7 @@ from laminar.fit.progress import Progress, Row
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, State
 from laminar.fit.steps import Step
+from laminar.optimizers import Rule, put_averages_in_place
 
 __all__ = ["Run", "train"]
 
@@ -93,6 +94,7 @@ def train(run: Run, epochs: int, title: str) -> None:
                 raise
         if state.stop is not None:
             run.progress.note(f"Stopped after iteration {state.iteration}: {state.stop}. What was learned is kept.")
+        put_averages_in_place(run.pace.optimizer)
         for callback in run.callbacks:
             callback.on_train_end(run.model, state)
     finally:
@@ -119,12 +121,14 @@ def _epochs(run: Run, state: State) -> None:
         if state.stop is not None:
             return
         state.epoch = epoch
+        run.pace.begin_epoch(run.batches.steps)
         for callback in run.callbacks:
             callback.on_epoch_begin(run.model, state)
         if state.stop is not None:
             return
         run.model.train()
         _iterate(run, state)
+        run.pace.end_epoch()
         if state.total is None and state.stop is None:  # a stream has now told its length
             state.total = state.iteration * state.epochs
         figures = _end_epoch(run, state)
@@ -139,16 +143,17 @@ def _iterate(run: Run, state: State) -> None:
     """Go through one epoch."""
     each_batch = [c for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
     next_tick = 0.0
-    add, step, log_every, optimizer = run.recorder.add, run.step, run.log_every, run.pace.optimizer
+    add, step, log_every, pace = run.recorder.add, run.step, run.log_every, run.pace
     for batch in run.batches.epoch(state.epoch):
-        rate = optimizer.param_groups[0]["lr"]
         try:
+            rate = pace.begin_step()
             loss, output = step(batch)
         except Exception as error:
             error.add_note(_place(state, batch))
             raise
         add(loss, output, batch.y, batch.size, rate)  # type: ignore[arg-type]  # a batch to train on has targets
         state.iteration += 1
+        pace.iterations += 1
         for callback in each_batch:
             callback.on_batch_end(run.model, state)
         if (state.iteration % log_every == 0 or state.iteration == 1) and not _ends_epoch(run, state):
@@ -199,7 +204,7 @@ def _end_epoch(run: Run, state: State) -> dict[str, float]:
     """Note the epoch's figures in the history; return the validation's."""
     figures = {f"val_{name}": value for name, value in run.validate().items()} if run.validate else {}
     if run._seen:
-        means = {name: total / run._seen for name, total in run._sums.items()}
+        means = {name: total / run._seen for name, total in run._sums.items()} | run.recorder.end_epoch()
         for name, value in {**means, **figures, "learning_rate": state.history.iterations["learning_rate"][-1]}.items():
             state.history.history.setdefault(name, []).append(value)
         state.history.epoch.append(state.epoch)
@@ -241,6 +246,8 @@ def _diverged(run: Run, state: State, iteration: int, value: float) -> DivergedE
     rate = run.pace.rate
     found = f"First non-finite gradient at step {state.iteration}: {culprit!r}." if culprit else "All gradients are finite."
     fix = f"lower learning_rate (now {rate:g})"
+    if isinstance(run.pace.description, Rule) and not run.pace.description.clips:
+        fix += " or set clipnorm=1.0"
     if iteration == 1:  # which no learning rate has had to do with
         fix = "look at the scale of inputs and targets, or put Normalization('zscore') first"
     return DivergedError(f"loss became {value} at epoch {epoch}, step {iteration}{before}. {found} Possible fix: {fix}.")

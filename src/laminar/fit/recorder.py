@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from laminar.fit.head import Head
-from laminar.metrics import CustomMetric, Metric
+from laminar.metrics import CustomMetric, MeanMetric, Metric, Tally
 
 __all__ = ["Figures", "Recorder"]
 
@@ -67,6 +67,7 @@ class Recorder:
         self._judged: list[_Judged] = []
         self._kept = 0
         self._figures: list[list[Tensor]] = [[] for _ in metrics]  # each (iterations,)
+        self._tallies = self._start()
 
     def add(self, loss: Tensor, output: Tensor, target: Tensor, size: int, rate: float | Tensor) -> None:
         """Note an iteration.
@@ -97,6 +98,15 @@ class Recorder:
             figures.clear()
         return Figures(columns, [n.size for n in noted], [float(n.rate) for n in noted])
 
+    def end_epoch(self) -> dict[str, float]:
+        """Return the epoch's figures that are no means of its iterations' (F1, AUC, ...), and begin to gather anew."""
+        self._compute()
+        tallies, self._tallies = self._tallies, self._start()
+        return {name: float(tally.result()) for name, tally in tallies.items()}
+
+    def _start(self) -> dict[str, Tally]:
+        return {m.name: m.start() for m in self.metrics if not isinstance(m, MeanMetric)}
+
     def _compute(self) -> None:
         judged, self._judged, self._kept = self._judged, [], 0
         for alike in _runs(judged):
@@ -114,12 +124,14 @@ class Recorder:
         figures = []
         for metric in self.metrics:
             shown = prediction if probabilities is None or not metric.needs_probabilities else probabilities
-            if isinstance(metric, CustomMetric):  # it may return one figure for all that it is given
+            if isinstance(metric, MeanMetric) and not isinstance(metric, CustomMetric):
+                figures.append(metric.values(shown, target).view(len(steps), -1).mean(1))
+            else:  # a figure of the whole mini-batch; a user's function, too, may return one for all that it is given
                 size = len(steps[0].output)
                 pairs = zip(shown.split(size), target.split(size), strict=True)
-                figures.append(torch.stack([metric.values(p, t).mean() for p, t in pairs]))
-            else:
-                figures.append(metric.values(shown, target).view(len(steps), -1).mean(1))
+                figures.append(torch.stack([metric(p, t) for p, t in pairs]))
+            if metric.name in self._tallies:
+                self._tallies[metric.name].update(shown, target)
         return figures
 
 

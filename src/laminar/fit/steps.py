@@ -21,7 +21,7 @@ Step: TypeAlias = Callable[[Batch], tuple[Tensor, Tensor]]
 
 def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer) -> Step:
     """Return a step that runs operation by operation, as a hand-written PyTorch loop does."""
-    criterion = loss.on_logits() if head.trains_on_logits else loss
+    criterion = head.criterion(loss)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def step(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,8 @@
 """Losses by name, as instances, as torch's modules, or as functions of prediction and target.
 
-The definitions are Keras', on torch's shapes: observations on axis 0, classes on axis 1. Every loss knows how to check and
+The definitions are Keras', on torch's shapes: observations on axis 0, classes on axis 1 behind a convolution and on the last
+axis behind a Dense layer, as in Keras (`axis=` of a loss over classes says otherwise). Sums of weighted values are divided by
+the number of observations, Keras' "sum over batch size". Every loss knows how to check and
 convert the labels of a data set (`prepare`), so that mistakes are found before training and not inside a GPU kernel.
 """
 
@@ -13,35 +15,49 @@ from torch import Tensor, nn
 
 from laminar.errors import ArgumentError, complaint
 from laminar.losses.base import Loss
-from laminar.losses.classes import CategoricalCrossentropy, CategoricalHinge, KLDivergence, SparseCategoricalCrossentropy
+from laminar.losses.classes import (
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    KLDivergence,
+    SparseCategoricalCrossentropy,
+)
 from laminar.losses.custom import CustomLoss, TorchLoss
 from laminar.losses.elementwise import (
     BinaryCrossentropy,
     Hinge,
     Huber,
+    LogCosh,
     MeanAbsoluteError,
     MeanAbsolutePercentageError,
     MeanSquaredError,
     MeanSquaredLogarithmicError,
+    Poisson,
     SquaredHinge,
 )
+from laminar.losses.focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
 from laminar.names import Registry
 
 __all__ = [
     "LOSSES",
     "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
     "CategoricalHinge",
+    "CosineSimilarity",
     "CustomLoss",
     "Hinge",
     "Huber",
     "KLDivergence",
+    "LogCosh",
     "Loss",
     "LossSpec",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "Poisson",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "TorchLoss",
@@ -58,6 +74,8 @@ LOSSES: Registry[Loss] = Registry(
             MeanAbsolutePercentageError(),
             MeanSquaredLogarithmicError(),
             Huber(),
+            LogCosh(),
+            Poisson(),
             Hinge(),
             SquaredHinge(),
             CategoricalHinge(),
@@ -65,6 +83,9 @@ LOSSES: Registry[Loss] = Registry(
             CategoricalCrossentropy(),
             SparseCategoricalCrossentropy(),
             KLDivergence(),
+            CosineSimilarity(),
+            BinaryFocalCrossentropy(),
+            CategoricalFocalCrossentropy(),
         )
     },
     aliases={
@@ -72,6 +93,9 @@ LOSSES: Registry[Loss] = Registry(
         "mae": "mean_absolute_error",
         "mape": "mean_absolute_percentage_error",
         "msle": "mean_squared_logarithmic_error",
+        "bce": "binary_crossentropy",
+        "kld": "kl_divergence",
+        "kullback_leibler_divergence": "kl_divergence",
         "crossentropy": "categorical_crossentropy",
     },
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
-from laminar.errors import ShapeError, complaint
+from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.losses import labels
 
-__all__ = ["Elementwise", "Loss", "full", "match", "per_observation"]
+__all__ = ["Elementwise", "Loss", "full", "is_number", "match", "per_observation", "share"]
 
 EPSILON = 1e-7  # Keras' fuzz factor: what probabilities and divisors are kept away from 0 by
 
@@ -25,6 +27,7 @@ class Loss(ABC):
         activation: "softmax" or "sigmoid" if this loss is a cross-entropy of such an output, which is computed more accurately
             from the numbers before that activation (see `on_logits`); else None.
         from_logits: whether it takes those numbers.
+        axis: where the classes are in a batch, if the loss has classes and knows; else None.
 
     >>> class Cubic(Loss):
     ...     name = "cubic"
@@ -38,6 +41,7 @@ class Loss(ABC):
     name: str
     activation: str | None = None
     from_logits: bool = False
+    axis: int | None = None
 
     @abstractmethod
     def values(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -81,6 +85,14 @@ class Loss(ABC):
 
     def on_logits(self) -> Loss:
         """Return the form that takes the numbers before `activation`; itself if there is none, or it does so already."""
+        return self
+
+    def along(self, axis: int | None) -> Loss:
+        """Return this loss told where the network has its classes; itself if it has none, or knows already.
+
+        Args:
+            axis: of a batch of outputs: 1 or -1; None if the network does not tell.
+        """
         return self
 
     def to(self, device: torch.device | str) -> Loss:
@@ -156,3 +168,25 @@ def match(prediction: Tensor, target: Tensor, name: str) -> tuple[Tensor, Tensor
         return prediction, target
     prediction = full(prediction)
     return prediction, target.to(prediction.dtype)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether `value` is one real number.
+
+    >>> is_number(0.5), is_number("0.5"), is_number(True)
+    (True, False, False)
+    """
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def share(where: str, value: object) -> None:
+    """Refuse a `value` outside [0, 1].
+
+    Raises:
+        ArgumentError: naming `where`.
+    """
+    if not is_number(value) or not 0 <= value <= 1:
+        name = where.partition("(")[2].rstrip(")")
+        raise ArgumentError(
+            complaint(where, expected="a number in [0, 1]", received=repr(value), fix=f"Pass {name}0.1, for example")
+        )

@@ -95,6 +95,7 @@ class TorchLoss(Loss):
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(module).__name__).lower()
         self.name = words.removesuffix("_loss") or words
         self._pointwise = isinstance(module, _NUMBERS + _BINARY)
+        self.axis = 1 if isinstance(module, _CLASSES) else None  # torch's own have the classes there, whatever the network
 
     def __repr__(self) -> str:
         return f"TorchLoss({self.module})"
@@ -131,7 +132,7 @@ class TorchLoss(Loss):
         dtype = dtype or torch.get_default_dtype()
         if isinstance(self.module, _CLASSES):
             soft, ignore = isinstance(self.module, nn.CrossEntropyLoss), self.module.ignore_index
-            target = labels.class_numbers(target, output_shape, where, loss=self.name, soft=soft, ignore=ignore)
+            target = labels.class_numbers(target, output_shape, where, loss=self.name, soft=soft, ignore=ignore, axis=1)
         elif isinstance(self.module, _BINARY):
             return labels.binary(target, output_shape, where, dtype=dtype)
         elif isinstance(self.module, _NUMBERS):

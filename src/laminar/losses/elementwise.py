@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from dataclasses import dataclass
 
 import torch
@@ -16,16 +15,18 @@ from torch import Tensor
 
 from laminar.errors import ArgumentError, complaint
 from laminar.losses import labels
-from laminar.losses.base import EPSILON, Elementwise, match
+from laminar.losses.base import EPSILON, Elementwise, is_number, match, share
 
 __all__ = [
     "BinaryCrossentropy",
     "Hinge",
     "Huber",
+    "LogCosh",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "Poisson",
     "SquaredHinge",
 ]
 
@@ -124,13 +125,48 @@ class Huber(Elementwise):
     name = "huber"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.delta, numbers.Real) or isinstance(self.delta, bool) or not 0 < self.delta < math.inf:
+        if not is_number(self.delta) or not 0 < self.delta < math.inf:
             received, fix = repr(self.delta), "Pass delta=1.0, for example"
             raise ArgumentError(complaint("Huber(delta=)", expected="a number above 0", received=received, fix=fix))
 
     def elements(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the square near the target and the straight line away from it."""
         return F.huber_loss(prediction, target, reduction="none", delta=self.delta)
+
+
+@dataclass(frozen=True)
+class LogCosh(Elementwise):
+    """log cosh(p − y) = log(e^d + e^−d) − log 2 with d = p − y: near d²/2 for small d, near |d| − log 2 for large.
+
+    Source: Keras' `log_cosh`.
+
+    >>> LogCosh()(torch.tensor([[1.0], [100.0]]), torch.tensor([[1.0], [0.0]]))  # (0 + 100 - 0.6931) / 2
+    tensor(49.6534)
+    """
+
+    name = "log_cosh"
+
+    def elements(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the logarithm of the hyperbolic cosine, which does not overflow."""
+        distance = prediction - target
+        return torch.logaddexp(distance, -distance) - math.log(2.0)
+
+
+@dataclass(frozen=True)
+class Poisson(Elementwise):
+    """p − y·log(p + ε): for counts y, of which p is the expected number; p is to be positive.
+
+    Source: torch's `poisson_nll_loss`.
+
+    >>> Poisson()(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [0.0]]))
+    tensor(1.5000)
+    """
+
+    name = "poisson"
+
+    def elements(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the negative logarithm of the likelihood, without the term that is the same for all p."""
+        return F.poisson_nll_loss(prediction, target, log_input=False, eps=EPSILON, reduction="none")
 
 
 class _Signed(Elementwise):
@@ -183,6 +219,10 @@ class BinaryCrossentropy(Elementwise):
 
     Args:
         from_logits: the prediction is z with p = sigmoid(z): max(z, 0) − z·y + log(1 + e^−|z|), which needs no ε.
+        label_smoothing: s in [0, 1]: labels y become (1 − s)·y + s / 2.
+
+    Raises:
+        ArgumentError: if label_smoothing is not in [0, 1].
 
     Source: row R18.
 
@@ -192,18 +232,24 @@ class BinaryCrossentropy(Elementwise):
     """
 
     from_logits: bool = False
+    label_smoothing: float = 0.0
     name = "binary_crossentropy"
     activation = "sigmoid"
 
+    def __post_init__(self) -> None:
+        share("BinaryCrossentropy(label_smoothing=)", self.label_smoothing)
+
     def elements(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropy of each output."""
+        if self.label_smoothing:
+            target = target * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         if self.from_logits:
             return F.binary_cross_entropy_with_logits(prediction, target, reduction="none")
         p = prediction.clamp(EPSILON, 1.0 - EPSILON)
         return -(target * p.log() + (1.0 - target) * (-p).log1p())
 
     def _mean(self, prediction: Tensor, target: Tensor) -> Tensor:
-        if self.from_logits:
+        if self.from_logits and not self.label_smoothing:
             return F.binary_cross_entropy_with_logits(*match(prediction, target, self.name))
         return super()._mean(prediction, target)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ArgumentError, LabelError, complaint
+from laminar.losses.axis import class_axis, without
 
 __all__ = ["binary", "class_numbers", "distributions", "numbers", "signs"]
 
@@ -18,17 +19,26 @@ _SUM_TOLERANCE = 1e-3  # rows of probabilities may have been rounded to three di
 
 
 def class_numbers(
-    target: Tensor, output_shape: tuple[int, ...], where: str, *, loss: str, soft: bool, ignore: int | None = None
+    target: Tensor,
+    output_shape: tuple[int, ...],
+    where: str,
+    *,
+    loss: str,
+    soft: bool,
+    ignore: int | None = None,
+    axis: int | None = None,
 ) -> Tensor:
     """Return class numbers (N, ...), int64, from class numbers, one-hot rows or, if `soft`, rows of probabilities.
 
     Args:
-        target: integers (N, ...) or (N, 1, ...); or (N, C, ...), one-hot in any dtype, or probabilities.
-        output_shape: (C, ...).
+        target: integers (N, ...), or with an axis of length 1 for the classes; or (N, C, ...), or (N, ..., C), one-hot in any
+            dtype, or probabilities.
+        output_shape: (C, ...) or (..., C).
         where: what the labels are called, for messages.
         loss: its name, for messages.
         soft: whether rows of probabilities are welcome; they come back as they are.
         ignore: a number that stands for "no label".
+        axis: of the classes in a batch of outputs; None to go by the shapes.
 
     Raises:
         LabelError: if a label is not a class of the network.
@@ -37,30 +47,38 @@ def class_numbers(
     >>> class_numbers(torch.tensor([[0, 1, 0], [1, 0, 0]]), (3,), "y", loss="categorical_crossentropy", soft=False)
     tensor([1, 0])
     """
-    if not output_shape or output_shape[0] < 2:
+    n = len(target)
+    at = class_axis((n, *output_shape), tuple(target.shape), axis) if output_shape else 1
+    if not output_shape or output_shape[at - 1] < 2:
         received, fix = f"output shape {_named(output_shape)}", 'Use loss="binary_crossentropy" with a sigmoid output'
         raise ArgumentError(complaint(f"loss '{loss}'", expected="a network of 2 outputs or more", received=received, fix=fix))
     _refuse_complex(target, where)
-    classes, *rest = output_shape
-    if target.shape[1:] == (1, *rest):
-        target = target.squeeze(1)
-    if target.shape[1:] == tuple(rest):
+    classes, rest = output_shape[at - 1], without((n, *output_shape), at)
+    if target.ndim > at and target.shape[at] == 1 and without(tuple(target.shape), at) == rest:
+        target = target.squeeze(at)
+    if target.shape == rest:
         return _whole(target, classes, where, ignore)
     if target.shape[1:] == output_shape:
-        return _rows(target, where, soft)
+        return _rows(target, where, soft, at)
     shape = tuple(target.shape[1:])
-    if len(shape) == len(output_shape) and shape[1:] == tuple(rest):
-        fix = f"Give the last layer {shape[0]} units, or pass labels of {classes} classes"
+    if len(shape) == len(output_shape) and without(tuple(target.shape), at) == rest:
+        fix = f"Give the last layer {shape[at - 1]} units, or pass labels of {classes} classes"
     else:
-        fix = f"Reshape the labels to {_named(tuple(rest))}"
-    expected = f"class numbers {_named(tuple(rest))} or one-hot rows {_named(output_shape)} (the network has {classes} outputs)"
+        fix = f"Reshape the labels to {_named(rest[1:])}"
+    expected = f"class numbers {_named(rest[1:])} or one-hot rows {_named(output_shape)} (the network has {classes} outputs)"
     raise LabelError(complaint(where, expected=expected, received=f"shape {tuple(target.shape)}", fix=fix))
 
 
 def distributions(
-    target: Tensor, output_shape: tuple[int, ...], where: str, *, loss: str, dtype: torch.dtype | None = None
+    target: Tensor,
+    output_shape: tuple[int, ...],
+    where: str,
+    *,
+    loss: str,
+    dtype: torch.dtype | None = None,
+    axis: int | None = None,
 ) -> Tensor:
-    """Return rows of probabilities (N, C, ...) from whatever `class_numbers` takes.
+    """Return rows of probabilities (N, C, ...), or (N, ..., C), from whatever `class_numbers` takes.
 
     Raises:
         LabelError, ArgumentError: as `class_numbers`.
@@ -69,9 +87,10 @@ def distributions(
     tensor([[0., 1., 0.],
             [1., 0., 0.]])
     """
-    labels = class_numbers(target, output_shape, where, loss=loss, soft=True)
+    labels = class_numbers(target, output_shape, where, loss=loss, soft=True, axis=axis)
     if not labels.is_floating_point():
-        labels = torch.nn.functional.one_hot(labels, output_shape[0]).movedim(-1, 1)
+        at = class_axis((len(target), *output_shape), tuple(target.shape), axis)
+        labels = torch.nn.functional.one_hot(labels, output_shape[at - 1]).movedim(-1, at)
     return labels.to(dtype or torch.get_default_dtype())
 
 
@@ -159,14 +178,14 @@ def _whole(target: Tensor, classes: int, where: str, ignore: int | None) -> Tens
     return target
 
 
-def _rows(target: Tensor, where: str, soft: bool) -> Tensor:
-    """Return the class numbers of one-hot rows (N, C, ...), or the rows if they are probabilities and `soft`."""
+def _rows(target: Tensor, where: str, soft: bool, at: int) -> Tensor:
+    """Return the class numbers of one-hot rows with classes on axis `at`, or the rows if they are probabilities and `soft`."""
     inside = ~((target >= 0) & (target <= 1))
     if inside.any():
         fix = "Pass class numbers, one-hot rows or probabilities"
         expected = "one-hot rows or probabilities between 0 and 1"
         raise LabelError(complaint(where, expected=expected, received=_first(target, inside), fix=fix))
-    sums = target.sum(1, dtype=torch.float32)
+    sums = target.sum(at, dtype=torch.float32)
     wrong = (sums - 1).abs() > _SUM_TOLERANCE
     if wrong.any():
         hot = bool(((target == 0) | (target == 1)).all())
@@ -177,7 +196,7 @@ def _rows(target: Tensor, where: str, soft: bool) -> Tensor:
         raise LabelError(complaint(where, expected=expected, received=received, fix=fix))
     between = (target > 0) & (target < 1)
     if not between.any():
-        return target.to(torch.uint8).argmax(1)
+        return target.to(torch.uint8).argmax(at)
     if not soft:
         fix = 'Use loss="categorical_crossentropy", which takes probabilities'
         raise LabelError(complaint(where, expected="class numbers or one-hot rows", received=_first(target, between), fix=fix))
@@ -185,12 +204,12 @@ def _rows(target: Tensor, where: str, soft: bool) -> Tensor:
 
 
 def _shaped(target: Tensor, output_shape: tuple[int, ...], where: str) -> Tensor:
-    """Return `target` in the network's output shape, adding or dropping one axis of length 1 but broadcasting nothing."""
+    """Return `target` in the network's output shape, with one axis of length 1 more or less at its end, but never broadcast."""
     _refuse_complex(target, where)
     shape = tuple(target.shape[1:])
     if shape == output_shape:
         return target
-    if {shape, output_shape} == {(), (1,)}:
+    if shape == (*output_shape, 1) or output_shape in ((*shape, 1), (1, *shape)):
         return target.reshape(-1, *output_shape)
     units = shape[0] if shape else 1
     fix = f"Give the last layer {units} unit{'s' if units > 1 else ''}, or y the shape {_named(output_shape)}"
