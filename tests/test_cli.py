@@ -61,10 +61,28 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         cli.main()
     assert caught.value.code == 1
     assert (
-        capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, mnist.\n"
+        capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, filters, "
+        "initialization, landscapes, mnist, perceptron, settings, transfer.\n"
     )
 
 
 def test_no_command_shows_the_help() -> None:
     done = runner.invoke(cli.app, [])
     assert "new-layer" in done.output
+
+
+def test_a_study_draws_its_pictures_and_refuses_what_it_has_not(tmp_path: Path) -> None:
+    done = runner.invoke(cli.app, ["study", "landscapes", "--pictures", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.output
+    names = ["landscape-canyon.png", "landscape-local-minimum.png", "landscape-saddle.png"]
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == names
+    assert all(name in done.output for name in names)
+    for option, value in (("seeds", "2"), ("epochs", "1")):
+        refused = runner.invoke(cli.app, ["study", "landscapes", f"--{option}", value])
+        assert str(refused.exception) == (
+            f"laminar study landscapes: expected no --{option}, received one: the study has none. Leave out --{option}."
+        )
+    refused = runner.invoke(cli.app, ["study", "mnist", "--pictures", str(tmp_path)])
+    assert str(refused.exception) == (
+        "laminar study mnist: expected no --pictures, received one: the study has none. Leave out --pictures."
+    )

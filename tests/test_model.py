@@ -479,3 +479,18 @@ def _default_threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def test_a_chain_grows_layer_by_layer() -> None:
+    model = lm.Sequential()
+    model.add(L.Dense(4))
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 3), dtype=np.float32), np.ones((8, 4), dtype=np.float32)
+    model.fit(x, y, verbose=0)
+    assert model.output_shape == (4,)
+    model.add(L.Dense(2))
+    model.fit(x, y[:, :2], verbose=0)
+    assert model.output_shape == (2,)
+    assert [name for name, _ in model.named_children()] == ["dense", "dense_1"]
+    with pytest.raises(ArgumentError, match=r"Sequential\.add\(layer\), position 0: expected a layer or torch\.nn\.Module"):
+        model.add(L.Dense)  # type: ignore[arg-type]  # the mistake

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from importlib import import_module
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from laminar.errors import LaminarError
+from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.names import Registry
 
 app = typer.Typer(
@@ -70,22 +72,42 @@ def _information() -> dict[str, str]:
     }
 
 
+_STUDIES = Registry(
+    "study",
+    {
+        name: f"laminar.studies.{name}"
+        for name in ["digits", "filters", "initialization", "landscapes", "mnist", "perceptron", "settings", "transfer"]
+    },
+)
+
+
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="Which study: digits or mnist.")],
+    name: Annotated[str, typer.Argument(help=f"Which study: {', '.join(_STUDIES)}.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each variant; the study's own number if not given.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each run; the study's own number if not given.")] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for every run.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for the study's pictures.")] = None,
 ) -> None:
     """Run a study of the mission and print its table."""
-    from laminar.studies import digits, mnist
-
-    module = Registry("study", {"digits": digits, "mnist": mnist})[name]
+    module = import_module(_STUDIES[name])
     given = {key: value for key, value in (("seeds", seeds), ("epochs", epochs)) if value is not None}
+    taken = signature(module.study).parameters
+    for option in [*given, *(["pictures"] if pictures else [])]:
+        if option not in taken and not (option == "pictures" and hasattr(module, "pictures")):
+            fix = f"Leave out --{option}"
+            where = f"laminar study {_STUDIES.name_of(name)}"
+            raise ArgumentError(complaint(where, expected=f"no --{option}", received="one: the study has none", fix=fix))
     outcomes = module.study(report=typer.echo, **given)
     typer.echo("\n" + module.table(outcomes))
     if output is not None:
         output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")
+    if pictures is not None:
+        from laminar.plots import save
+
+        pictures.mkdir(parents=True, exist_ok=True)
+        for picture, figure in module.pictures(outcomes).items():
+            typer.echo(str(save(figure, pictures / f"{picture}.png")))
 
 
 def main() -> None:

@@ -37,10 +37,26 @@ class Sequential(Model):
 
     is_chain = True
 
-    def __init__(self, layers: Sequence[nn.Module], *, name: str | None = None) -> None:
+    def __init__(self, layers: Sequence[nn.Module] = (), *, name: str | None = None) -> None:
         super().__init__(name=name)
         for layer in arguments.module_list("Sequential(layers=)", layers):
             self.add_module(free_name(self, layer, "Sequential(layers=)"), layer)
+
+    def add(self, layer: nn.Module) -> None:
+        """Put a layer behind the others; the network then asks for its shapes anew.
+
+        Raises:
+            ArgumentError: if it is no module, or its name is taken.
+
+        >>> from laminar import layers as L
+        >>> model = Sequential()
+        >>> model.add(L.Dense(3))
+        >>> model.build((4,)).output_shape
+        (3,)
+        """
+        (module,) = arguments.module_list("Sequential.add(layer)", [layer])
+        self.add_module(free_name(self, module, "Sequential.add(layer)"), module)
+        self._input_shapes, self._head = None, None
 
     def forward(self, x: Any) -> Any:
         """Return the last layer's output, (B, ...), from the first layer's input, (B, ...)."""
