@@ -27,11 +27,11 @@ __all__ = ["Layer", "default_name", "label_of"]
 def default_name(cls: type) -> str:
     """Return the name that an instance of `cls` gets in a network, as Keras makes it.
 
-    >>> default_name(type("MaxPooling2D", (), {})), default_name(type("ELU", (), {}))
-    ('max_pooling2d', 'elu')
+    >>> [default_name(type(name, (), {})) for name in ("MaxPooling2D", "Conv2DTranspose", "ELU")]
+    ['max_pooling2d', 'conv2d_transpose', 'elu']
     """
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
-    return re.sub(r"(\d)_(D)$", r"\1\2", spaced).lower()
+    return re.sub(r"(\d)_(D)(?=_|$)", r"\1\2", spaced).lower()
 
 
 def label_of(module: nn.Module, path: str = "") -> str:
