@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from parity.support import assert_close, gradients, keras, parity
+from parity.support import assert_close, copy_into, gradients, keras, parity, same_initial
 from torch import nn
 
 from laminar import activations
@@ -90,6 +90,28 @@ def test_relu(shape: tuple[int, ...], slope: float, top: float | None, threshold
         z, grads = gradients(own, [x], [])
         want, wanted = gradients(theirs, [x], [])
         assert_close([*z, *grads], [*want, *wanted])
+
+
+@parity
+@given(shape=shapes, shared=st.one_of(st.none(), st.sets(st.integers(1, 4))))
+def test_prelu(shape: tuple[int, ...], shared: set[int] | None) -> None:
+    """Keras' shared axes mean the same; what is shared by default is what torch's PReLU shares."""
+    axes = None if shared is None else sorted(n for n in shared if n <= len(shape))
+    own = same_initial(L.PReLU(shared_axes=axes), shape)
+    x = torch.randn(3, *shape)
+    z, grads = gradients(own, [x], list(own.parameters()))
+    theirs = keras.layers.PReLU(shared_axes=axes)
+    theirs.build((None, *shape))
+    copy_into(list(own.parameters()), theirs.variables)
+    want, wanted = gradients(theirs, [x], [v.value for v in theirs.trainable_variables])
+    assert_close([*z, *grads], [*want, *wanted])
+
+    own = same_initial(L.PReLU(), shape)
+    z, grads = gradients(own, [x], list(own.parameters()))
+    module = nn.PReLU(shape[0])
+    copy_into(list(own.parameters()), list(module.parameters()))
+    want, wanted = gradients(module, [x], list(module.parameters()))
+    assert_close([*z, *grads], [*want, *wanted])
 
 
 @parity

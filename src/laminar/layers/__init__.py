@@ -18,6 +18,8 @@ from laminar.layers.activation import (
 from laminar.layers.base import Layer
 from laminar.layers.conv import Conv2D
 from laminar.layers.core import Dense, Flatten, Reshape
+from laminar.layers.maxout import Maxout
+from laminar.layers.merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from laminar.layers.noise import (
     AlphaDropout,
     Dropout,
@@ -29,16 +31,21 @@ from laminar.layers.noise import (
 )
 from laminar.layers.norm import BatchNormalization, Normalization
 from laminar.layers.pool import MaxPooling2D
+from laminar.layers.prelu import PReLU
 
 __all__ = [
     "ELU",
     "GELU",
     "SELU",
     "Activation",
+    "Add",
     "AlphaDropout",
+    "Average",
     "BatchNormalization",
+    "Concatenate",
     "Conv2D",
     "Dense",
+    "Dot",
     "Dropout",
     "Exponential",
     "Flatten",
@@ -48,7 +55,12 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "MaxPooling2D",
+    "Maximum",
+    "Maxout",
+    "Minimum",
+    "Multiply",
     "Normalization",
+    "PReLU",
     "ReLU",
     "Reshape",
     "SiLU",
@@ -58,5 +70,6 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "Subtract",
     "Tanh",
 ]
