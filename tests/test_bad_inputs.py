@@ -427,7 +427,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[LaminarError], str]] = {
     "a loss that is infinite from the start": (lambda: fit(X * 1e20, np.zeros(20), dense(1, "mse")), DivergedError,
         "loss became inf at epoch 1, step 1. First non-finite gradient at step 1: 'dense.weight'. Possible fix: look at the scale of inputs and targets, or put Normalization('zscore') first."),
     "a loss that diverges": (lambda: fit(y=np.zeros(20), model=dense(1, "mse", SGDM(1e30)), epochs=9, batch_size=20), DivergedError,
-        "loss became inf at epoch 2, step 2 (last finite 2.77 at step 1). All gradients are finite. Possible fix: lower learning_rate (now 1e+30)."),
+        "loss became inf at epoch 2, step 2 (last finite 2.77 at step 1). All gradients are finite. Possible fix: lower learning_rate (now 1e+30) or set clipnorm=1.0."),
 }
 # fmt: on
 

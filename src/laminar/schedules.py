@@ -234,8 +234,8 @@ class PolynomialDecay(_Falling):
 
     Source: row R6 of the mission.
 
-    >>> [PolynomialDecay(0.5, 10, 0.1)(n) for n in (0, 5, 10, 11)]
-    [0.5, 0.3, 0.1, 0.1]
+    >>> [PolynomialDecay(0.5, 8, 0.25)(n) for n in (0, 4, 8, 9)]
+    [0.5, 0.375, 0.25, 0.25]
     """
 
     end_learning_rate: float = 0.0001
@@ -252,8 +252,8 @@ class PolynomialDecay(_Falling):
         steps = self.decay_steps
         if self.cycle:
             steps *= max(1, math.ceil(count / steps))
-        left = 1 - min(count / steps, 1.0)
-        return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+        left: float = (1 - min(count / steps, 1.0)) ** self.power
+        return (self.initial_learning_rate - self.end_learning_rate) * left + self.end_learning_rate
 
 
 @dataclass(frozen=True, repr=False)
@@ -343,7 +343,8 @@ class CosineDecayRestarts(Schedule):
     def __call__(self, count: float) -> float:
         """See the class."""
         period, done = self._place(count / self.first_decay_steps)
-        return self.initial_learning_rate * ((1 - self.alpha) * self.m_mul**period * _half_cosine(done) + self.alpha)
+        height: float = self.m_mul**period
+        return self.initial_learning_rate * ((1 - self.alpha) * height * _half_cosine(done) + self.alpha)
 
     def _place(self, done: float) -> tuple[int, float]:
         """Return the number of the period, from 0, and the share of it that is done, for `done` first periods."""
@@ -387,7 +388,9 @@ class PiecewiseConstantDecay(Schedule):
     def _check(self) -> None:
         for name in ("boundaries", "values"):
             given = getattr(self, name)
-            if not isinstance(given, Sequence) or not all(isinstance(v, numbers.Real) and 0 <= v < math.inf for v in given):
+            if not isinstance(given, Sequence) or not all(
+                isinstance(v, numbers.Real) and 0 <= float(v) < math.inf for v in given
+            ):
                 self._refuse(name, "a list of numbers of at least 0", "Pass boundaries=[100], values=[0.1, 0.01]")
             object.__setattr__(self, name, tuple(given))
         if list(self.boundaries) != sorted(set(self.boundaries)):

@@ -38,8 +38,8 @@ class Settings:
         """Make one, having looked at the names of what is set."""
         known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]  # every subclass is a dataclass
         for name, value in kwargs.items():
-            if name in cls.former:
-                word = cls.former[name]
+            word = cls.former.get(name)
+            if word in known and name not in known:
                 where, fix = f"{cls.__name__}({name}=)", f"Write {word}={value!r}"
                 raise ArgumentError(complaint(where, expected=f"the name {word!r}", received=f"{name!r}", fix=fix))
             if name not in known:

@@ -163,7 +163,7 @@ def test_a_diverging_loss_is_told_with_step_and_parameter() -> None:
         model.fit(x, y, epochs=3, batch_size=4, log_every=3, shuffle=False, verbose=0)
     assert str(e.value) == (
         "loss became inf at epoch 1, step 2 (last finite 1 at step 1). First non-finite gradient at step 2: 'only.weight'. "
-        "Possible fix: lower learning_rate (now 1e+38)."
+        "Possible fix: lower learning_rate (now 1e+38) or set clipnorm=1.0."
     )
     assert model.history is not None
     assert model.history.iterations == {"loss": [1.0], "learning_rate": [1e38]}
@@ -179,7 +179,7 @@ def test_it_is_found_at_the_next_row_and_says_when_it_happened() -> None:
         model.fit(x, y, epochs=3, batch_size=4, log_every=3, shuffle=False, verbose=0)
     assert str(e.value) == (
         "loss became inf at epoch 1, step 2 (last finite 1 at step 1). First non-finite gradient at step 3: 'dense.weight'. "
-        "Possible fix: lower learning_rate (now 1e+30)."
+        "Possible fix: lower learning_rate (now 1e+30) or set clipnorm=1.0."
     )
     assert model.history is not None
     assert {name: len(values) for name, values in model.history.iterations.items()} == {

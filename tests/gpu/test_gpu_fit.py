@@ -262,5 +262,5 @@ def test_a_diverging_loss_is_told() -> None:
         model.fit(x, y, epochs=3, batch_size=4, log_every=3, shuffle=False, verbose=0)
     assert str(e.value) == (
         "loss became inf at epoch 1, step 2 (last finite 1 at step 1). First non-finite gradient at step 3: 'dense.weight'. "
-        "Possible fix: lower learning_rate (now 1e+30)."
+        "Possible fix: lower learning_rate (now 1e+30) or set clipnorm=1.0."
     )

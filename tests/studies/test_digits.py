@@ -21,7 +21,7 @@ def test_an_epoch_has_39_iterations_and_the_order_is_drawn_once() -> None:
     history = r5.train(model, (x, y), seed=0, epochs=1)
     assert len(history.iterations["loss"]) == 39
     assert set(history.iterations["learning_rate"]) == {0.01}
-    groups = model._learner.optimizer(r5.SGDM(), list(model.parameters()), "test").param_groups
+    groups = model._learner.pace(r5.SGDM(), model, "test").optimizer.param_groups
     assert {g["momentum"] for g in groups} == {0.9}
     decays = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     assert {n: decays[id(p)] for n, p in model.named_parameters()} == {

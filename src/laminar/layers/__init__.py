@@ -18,6 +18,7 @@ from laminar.layers.activation import (
 from laminar.layers.base import Layer
 from laminar.layers.conv import Conv2D
 from laminar.layers.core import Dense, Flatten, Reshape
+from laminar.layers.factors import learning_rate_factors, set_learning_rate_factor
 from laminar.layers.maxout import Maxout
 from laminar.layers.merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from laminar.layers.noise import (
@@ -72,4 +73,6 @@ __all__ = [
     "SpatialDropout3D",
     "Subtract",
     "Tanh",
+    "learning_rate_factors",
+    "set_learning_rate_factor",
 ]

@@ -1,9 +1,9 @@
 """Optimizers by name or as frozen descriptions, which `create` turns into torch's for a network's parameters.
 
-`weight_decay` is the factor of an L2 penalty ½·λ·‖w‖², whose gradient λ·w is added to the loss's; in `AdamW` it is decoupled
-from the gradient. It is applied to weights only, never to biases and scales. Keras' word `epsilon` is kept, with Keras' default
-1e-7, but it stands where torch puts it: beside the square root, not under it. The steps differ only where gradients are as
-small as epsilon (below its square root for RMSprop and Adagrad).
+What all of them can do is said once, in `Rule`: a learning rate that is a number, a schedule or a function; weight decay, on
+weights only; time-based decay; three ways to clip gradients; running means of the weights. Keras' word `epsilon` is kept, with
+Keras' default 1e-7, but it stands where torch puts it: beside the square root, not under it. The steps differ only where
+gradients are as small as epsilon (below its square root for RMSprop and Adagrad).
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from torch.nn import Parameter
 
 from laminar.errors import ArgumentError, complaint
 from laminar.names import Registry
-from laminar.optimizers.base import Factory, Optimizer, Ready
-from laminar.optimizers.rules import SGD, SGDM, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
+from laminar.optimizers.averages import put_averages_in_place
+from laminar.optimizers.base import Optimizer, Rule
+from laminar.optimizers.foreign import Factory, Ready
+from laminar.optimizers.muon import Muon
+from laminar.optimizers.rules import SGD, SGDM, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 
 __all__ = [
     "OPTIMIZERS",
@@ -29,12 +32,15 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Factory",
-    "NAdam",
+    "Muon",
+    "Nadam",
     "Optimizer",
     "OptimizerSpec",
     "RMSprop",
     "Ready",
+    "Rule",
     "get",
+    "put_averages_in_place",
 ]
 
 OPTIMIZERS: Registry[Optimizer] = Registry(
@@ -49,7 +55,8 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
         "adagrad": Adagrad(),
         "adadelta": Adadelta(),
         "adamax": Adamax(),
-        "nadam": NAdam(),
+        "nadam": Nadam(),
+        "muon": Muon(),
     },
     aliases={"momentum": "sgdm"},
 )
@@ -69,7 +76,7 @@ def get(spec: OptimizerSpec) -> Optimizer:
         ArgumentError: if it is something else altogether.
 
     >>> get("SGD"), get(SGDM(0.1)).learning_rate
-    (SGD(learning_rate=0.01, momentum=0.0, nesterov=False, weight_decay=0.0), 0.1)
+    (SGD(learning_rate=0.01, momentum=0.0, nesterov=False), 0.1)
     """
     if isinstance(spec, str):
         return OPTIMIZERS[spec]

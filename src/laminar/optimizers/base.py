@@ -1,21 +1,23 @@
-"""What an optimizer is before it has parameters, and the optimizers that people bring along."""
+"""What an optimizer is before it has parameters, and the options that all named optimizers share."""
 
 from __future__ import annotations
 
-import math
-import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch.nn import Parameter
 
 from laminar.errors import ArgumentError, complaint
+from laminar.optimizers.averages import Averages
+from laminar.optimizers.clipping import Clipping
 from laminar.optimizers.fused import SameLayout, fusible
+from laminar.schedules import Function, InverseTimeDecay, Rate, Schedule
+from laminar.settings import Settings
 
-__all__ = ["Factory", "Groups", "Optimizer", "Ready", "Rule"]
+__all__ = ["Groups", "Optimizer", "Rule", "need_some"]
 
 Groups: TypeAlias = list[dict[str, Any]]
 
@@ -24,48 +26,121 @@ class Optimizer(ABC):
     """A description of an optimizer, without parameters yet; one description can make optimizers for many networks."""
 
     @abstractmethod
-    def create(self, weights: Sequence[Parameter], others: Sequence[Parameter] = ()) -> torch.optim.Optimizer:
+    def create(
+        self, weights: Sequence[Parameter], others: Sequence[Parameter] = (), tables: Sequence[Parameter] = ()
+    ) -> torch.optim.Optimizer:
         """Return torch's optimizer for these parameters.
 
         Args:
             weights: parameters that `weight_decay` applies to.
             others: parameters it does not apply to: biases, scales, alphas.
+            tables: weights that are looked up by row, as an embedding's; decayed like the others.
 
         Raises:
             ArgumentError: if there are no parameters at all.
         """
 
 
-class Rule(Optimizer):
-    """What the named optimizers share: arguments checked, parameters grouped, the fast kernel where it is right."""
+@dataclass(frozen=True, repr=False)
+class Rule(Settings, Optimizer):
+    """What the named optimizers share: options, arguments checked, parameters grouped, the fast kernel where it is right.
+
+    Args:
+        learning_rate: η: a number above 0, a schedule of `laminar.schedules`, or a function from iterations done to a rate.
+        weight_decay: λ: the factor of an L2 penalty ½·λ·‖w‖² on weights, not on biases and scales; its gradient λ·w is
+            added to the loss's. In `AdamW` and `Muon` it is decoupled from the gradient.
+        decay: time-based: the rate after n iterations is η / (1 + decay·n). Callbacks may go on changing η.
+        clipnorm: each parameter's gradient is scaled down to this norm where it is longer.
+        global_clipnorm: all gradients together are.
+        clipvalue: each number of each gradient is cut off at ± this.
+        use_ema: keep a running mean of each parameter over the steps; at the end of `fit` it takes the parameter's place.
+        ema_momentum: m in mean ← m·mean + (1 − m)·w, at least 0 and below 1; the first mean is the first step's w.
+        ema_overwrite_frequency: also put the means in place every so many iterations; None for never.
+
+    Raises:
+        ArgumentError: if an argument is out of its range, or two ways to clip are asked for.
+        UnknownNameError: if there is no such argument.
+    """
 
     has_fused: ClassVar[bool] = False
+    former: ClassVar[dict[str, str]] = {"lr": "learning_rate", "eps": "epsilon", "alpha": "rho"}
 
-    learning_rate: float
-    weight_decay: float
+    learning_rate: Rate = 0.001
+    weight_decay: float = field(default=0.0, kw_only=True)
+    decay: float = field(default=0.0, kw_only=True)
+    clipnorm: float | None = field(default=None, kw_only=True)
+    global_clipnorm: float | None = field(default=None, kw_only=True)
+    clipvalue: float | None = field(default=None, kw_only=True)
+    use_ema: bool = field(default=False, kw_only=True)
+    ema_momentum: float = field(default=0.99, kw_only=True)
+    ema_overwrite_frequency: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._number("learning_rate", above=0)
-        self._number("weight_decay")
+        if callable(self.learning_rate):
+            if not isinstance(self.learning_rate, Schedule):
+                object.__setattr__(self, "learning_rate", Function(self.learning_rate))
+            if self.decay:
+                self._refuse("decay", "0 beside a schedule, which says itself how the rate falls", "Leave it out")
+        else:
+            self._number("learning_rate", above=0)
+        for name in ("weight_decay", "decay"):
+            self._number(name)
+        ways = [name for name in ("clipnorm", "global_clipnorm", "clipvalue") if getattr(self, name) is not None]
+        for name in ways:
+            self._number(name, above=0)
+        if len(ways) > 1:
+            self._refuse(ways[1], f"one way to clip, and {ways[0]} is set", "Leave one of them out")
+        self._number("ema_momentum", below=1)
+        every = self.ema_overwrite_frequency
+        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1 or not self.use_ema):
+            self._refuse("ema_overwrite_frequency", "a whole number of at least 1, with use_ema=True", "Leave it out")
         self._check()
 
     def _check(self) -> None:
         """Check the arguments that only this optimizer has."""
 
-    def _number(self, name: str, *, above: float | None = None, below: float = math.inf) -> None:
-        """Refuse the argument `name` if it is not a number above `above` (or at least 0) and below `below`."""
-        value = getattr(self, name)
-        good = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if good and (value > above if above is not None else value >= 0) and value < below:
-            return
-        low = "of at least 0" if above is None else f"above {above:g}"
-        expected = f"a number {low}" + (f" and below {below:g}" if below < math.inf else "")
-        where, fix = f"{type(self).__name__}({name}=)", f"Pass {name}={getattr(type(self), name)!r}, for example"
-        raise ArgumentError(complaint(where, expected=expected, received=repr(value), fix=fix))
+    @property
+    def schedule(self) -> Schedule | None:
+        """What drives the learning rate; None where it is a number, and `decay` is 0.
 
-    def create(self, weights: Sequence[Parameter], others: Sequence[Parameter] = ()) -> torch.optim.Optimizer:
-        """See `Optimizer.create`; decayed and other parameters become two groups only if there is decay."""
-        _some(weights, others)
+        >>> from laminar.optimizers import SGD
+        >>> SGD(0.1).schedule, SGD(0.1, decay=0.5).schedule(2)
+        (None, 0.05)
+        """
+        if isinstance(self.learning_rate, Schedule):
+            return self.learning_rate
+        return InverseTimeDecay(self._start, 1, self.decay) if self.decay else None
+
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are clipped."""
+        return any(bound is not None for bound in (self.clipnorm, self.global_clipnorm, self.clipvalue))
+
+    @property
+    def _start(self) -> float:
+        """The rate of the first step."""
+        rate = self.learning_rate
+        return float(rate(0) if callable(rate) else rate)
+
+    def create(
+        self, weights: Sequence[Parameter], others: Sequence[Parameter] = (), tables: Sequence[Parameter] = ()
+    ) -> torch.optim.Optimizer:
+        """See `Optimizer.create`; decayed and other parameters become two groups only if there is decay.
+
+        Its rate is that of the first step. `fit` lets a schedule and `decay` change it; a loop of your own has to.
+        """
+        need_some(weights, others, tables)
+        optimizer = self._create(weights, others, tables)
+        if self.clips:
+            optimizer.register_step_pre_hook(Clipping(self.clipnorm, self.global_clipnorm, self.clipvalue))
+        if self.use_ema:
+            optimizer.register_step_post_hook(Averages(self.ema_momentum, self.ema_overwrite_frequency))
+        return optimizer
+
+    def _create(
+        self, weights: Sequence[Parameter], others: Sequence[Parameter], tables: Sequence[Parameter]
+    ) -> torch.optim.Optimizer:
+        weights = [*weights, *tables]
         parts = [(weights, self.weight_decay), (others, 0.0)] if self.weight_decay else [([*weights, *others], 0.0)]
         groups = [{"params": list(part), "weight_decay": decay} for part, decay in parts if part]
         fused = self.has_fused and fusible([*weights, *others])
@@ -81,9 +156,13 @@ class Rule(Optimizer):
         """Return torch's optimizer for `groups`, each of which says its own weight decay."""
 
 
-def _some(weights: Sequence[Parameter], others: Sequence[Parameter]) -> None:
-    """Refuse a network without parameters."""
-    if not weights and not others:
+def need_some(*parameters: Sequence[Parameter]) -> None:
+    """Refuse a network without parameters.
+
+    Raises:
+        ArgumentError: if there is not one.
+    """
+    if not any(parameters):
         raise ArgumentError(
             complaint(
                 "optimizer",
@@ -92,60 +171,3 @@ def _some(weights: Sequence[Parameter], others: Sequence[Parameter]) -> None:
                 fix='Unfreeze a layer, or add one with learnables, such as Dense(10, activation="softmax")',
             )
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Ready(Optimizer):
-    """A torch optimizer that already holds the network's parameters; `create` returns it after checking that it does.
-
-    Raises:
-        ArgumentError: on `create`, if it holds other parameters, or misses one that is to be trained.
-
-    >>> w = torch.nn.Parameter(torch.zeros(2))
-    >>> sgd = torch.optim.SGD([w], lr=0.1)
-    >>> Ready(sgd).create([w]) is sgd
-    True
-    """
-
-    optimizer: torch.optim.Optimizer
-
-    def create(self, weights: Sequence[Parameter], others: Sequence[Parameter] = ()) -> torch.optim.Optimizer:
-        """See `Optimizer.create`; the optimizer's own groups and decay stay as they are."""
-        _some(weights, others)
-        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        foreign = len(held - {id(p) for p in (*weights, *others)})
-        missing = sum(p.requires_grad and id(p) not in held for p in (*weights, *others))
-        if foreign or missing:
-            where, name = "optimizer", type(self.optimizer).__name__
-            expected = "the parameters of this network and no others"
-            received = f"{name} with {foreign} that are not its and without {missing} to be trained"
-            fix = f"Give it model.parameters() after model.build, or pass functools.partial(torch.optim.{name}, lr=...)"
-            raise ArgumentError(complaint(where, expected=expected, received=received, fix=fix))
-        return self.optimizer
-
-
-@dataclass(frozen=True)
-class Factory(Optimizer):
-    """A function from the list of parameters to a torch optimizer, which is given what `model.parameters()` would be.
-
-    Raises:
-        ArgumentError: on `create`, if it returns something else.
-
-    >>> import functools
-    >>> adamw = functools.partial(torch.optim.AdamW, lr=1e-3)
-    >>> type(Factory(adamw).create([torch.nn.Parameter(torch.zeros(2))])).__name__
-    'AdamW'
-    """
-
-    function: Callable[[list[Parameter]], torch.optim.Optimizer]
-
-    def create(self, weights: Sequence[Parameter], others: Sequence[Parameter] = ()) -> torch.optim.Optimizer:
-        """See `Optimizer.create`; a decay set in the function is its own affair and reaches all parameters."""
-        _some(weights, others)
-        optimizer = self.function([*weights, *others])
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            expected = "a function that returns a torch.optim.Optimizer"
-            received = f"one that returns {type(optimizer).__name__}"
-            fix = "Pass functools.partial(torch.optim.AdamW, lr=1e-3), for example"
-            raise ArgumentError(complaint("optimizer", expected=expected, received=received, fix=fix))
-        return optimizer

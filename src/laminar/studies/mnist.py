@@ -39,7 +39,7 @@ def study(*, seeds: int = 1, epochs: int = len(RATES), report: Callable[[str], o
         model = VARIANTS[variant]().build(x.shape[1:], seed=seed)
         started, iterations = time.perf_counter(), 0
         for epoch, rate in enumerate(rates):
-            model.compile(SGDM(rate, 0.9, 1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+            model.compile(SGDM(rate, weight_decay=1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
             # a seed of its own for each epoch: the order is to differ
             history = model.fit(x, y, drop_last=True, seed=seed + 1000 * epoch, verbose=0)
             iterations += len(history.iterations["loss"])
