@@ -14,7 +14,7 @@ from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.base import Layer
 from laminar.layers.core import checked, is_number, positive
-from laminar.shapes import Shape, format_batch, format_shape
+from laminar.shapes import Shape, format_batch, format_shape, tracing
 
 __all__ = ["Function", "Recurrence", "RecurrentOptions", "State", "States"]
 
@@ -191,6 +191,8 @@ class Recurrence(Layer):
             initial_state: (B, units), a tuple of h and c for an LSTM; zeros where None.
             mask: (B, steps), True for steps that count; every step counts where None.
         """
+        if x.dim() != 3 or not x.shape[1] or x.shape[2] != self.weight_ih.shape[1]:
+            self.check_input(tuple(x.shape[1:]))  # oneDNN's kernel itself reads beyond a row that is too short
         states = self._start(x, initial_state)
         mask = self._mask(x, mask)
         if self.go_backwards:
@@ -275,7 +277,7 @@ class Recurrence(Layer):
                 )
             return given
         kept = tuple(getattr(self, name) for name in names) if self.stateful else ()
-        if not kept or kept[0].shape[0] == 0:
+        if not kept or kept[0].shape[0] == 0 or (kept[0].shape[0] != batch and tracing()):
             return tuple(x.new_zeros(batch, self.units) for _ in names)
         if kept[0].shape[0] != batch:
             raise ShapeError(
