@@ -1,360 +1,315 @@
-"""R11: BatchNormalization against torch's over several steps. R10: Normalization against NumPy."""
+"""R11: normalizations of one observation, against NumPy float64 written from the formulas."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 import laminar as lm
 from laminar import layers as L
-from laminar.errors import ArgumentError, DataError, NotBuiltError, ShapeError, UnknownNameError
+from laminar.errors import ArgumentError, ShapeError, UnknownNameError
 
-shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
-TORCH = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
-
-
-def close(a: Tensor, b: Tensor) -> None:
-    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+Array = NDArray[np.float64]
+shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
 
 
-# -- BatchNormalization -----------------------------------------------------------------------------------------------------
+def close(got: Tensor, want: Array) -> None:
+    np.testing.assert_allclose(got.detach().numpy(), want, rtol=1e-9, atol=1e-10)
 
 
-@given(shapes, st.integers(2, 5), st.sampled_from([0.9, 0.99, 0.5, 0.0]), st.sampled_from([1e-5, 1e-3]), st.integers(0, 2**31))
-@settings(max_examples=20)
-def test_equals_torch_over_training_steps(
-    shape: tuple[int, ...], batch: int, momentum: float, epsilon: float, seed: int
+def prepared(layer: Any, x: Array) -> tuple[Tensor, Array | float, Array | float]:
+    """Give a layer scale and offset that are no ones and zeros; return its output, and both."""
+    tensor = torch.from_numpy(x)
+    layer(tensor)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.copy_(torch.rand(p.shape, dtype=torch.float64) + 0.5)
+    gamma, beta = (getattr(layer, key, None) for key in ("weight", "bias"))
+    values = [default if p is None else p.detach().numpy() for p, default in ((gamma, 1.0), (beta, 0.0))]
+    return layer(tensor), values[0], values[1]
+
+
+def along(values: Array | float, axes: list[int], rank: int, shape: tuple[int, ...]) -> Array | float:
+    """Shape scale or offset so that it broadcasts: its axes are `axes` of the batch, ascending."""
+    return values if isinstance(values, float) else values.reshape([shape[i] if i in axes else 1 for i in range(rank)])
+
+
+@st.composite
+def axes_of(draw: Any) -> tuple[tuple[int, ...], list[int]]:
+    shape = draw(shapes)
+    axes = draw(st.lists(st.integers(1, len(shape)), min_size=1, unique=True))
+    signs = draw(st.lists(st.booleans(), min_size=len(axes), max_size=len(axes)))
+    return shape, [a - len(shape) - 1 if negative else a for a, negative in zip(axes, signs, strict=True)]
+
+
+# -- LayerNormalization -----------------------------------------------------------------------------------------------------
+
+
+@given(axes_of(), st.sampled_from([1e-3, 1e-6]), st.booleans(), st.booleans(), st.integers(0, 2**31))
+def test_layer_normalization_is_its_formula(
+    where: tuple[tuple[int, ...], list[int]], epsilon: float, center: bool, scale: bool, seed: int
 ) -> None:
-    torch.manual_seed(seed)
-    ours = L.BatchNormalization(momentum, epsilon)
-    plain = TORCH[len(shape)](shape[0], eps=epsilon, momentum=1 - momentum, dtype=torch.float64)
-    ours(torch.zeros(batch, *shape, dtype=torch.float64))
-    plain.load_state_dict({k: v.detach().clone() for k, v in ours.state_dict().items()}, strict=False)
-    ours.running_mean.zero_(), ours.running_var.fill_(1), plain.reset_running_stats()
-    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in (ours, plain)]
-    for step in range(3):
-        x = (torch.randn(batch, *shape, dtype=torch.float64) * (step + 1) + step).requires_grad_()
-        dz = torch.randn_like(x)
-        results = []
-        for module, optimizer in zip((ours, plain), optimizers, strict=True):
-            optimizer.zero_grad()
-            z = module(x)
-            (dx,) = torch.autograd.grad(z, x, dz, retain_graph=True)
-            z.backward(dz)
-            results.append((z, dx, module.weight.grad.clone(), module.bias.grad.clone()))
-            optimizer.step()
-        for got, want in zip(*results, strict=True):
-            torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
-        close(ours.running_mean, plain.running_mean)
-        close(ours.running_var, plain.running_var)
-    ours.eval(), plain.eval()
-    x = torch.randn(batch, *shape, dtype=torch.float64)
-    close(ours(x), plain(x))
-    close(ours(x[:1]), plain(x[:1]))
+    """μ = (1/H) Σ x, σ² = (1/H) Σ (x - μ)², z = γ (x - μ)/√(σ² + ε) + β over the H numbers along the axes."""
+    shape, given_axes = where
+    x = np.random.default_rng(seed).normal(2, 3, (3, *shape))
+    layer = L.LayerNormalization(given_axes, epsilon, center=center, scale=scale)
+    z, gamma, beta = prepared(layer, x)
+    axes = [a % x.ndim for a in given_axes]
+    h = math.prod(x.shape[a] for a in axes)
+    mu = x.sum(axis=tuple(axes), keepdims=True) / h
+    variance = ((x - mu) ** 2).sum(axis=tuple(axes), keepdims=True) / h
+    normed = (x - mu) / np.sqrt(variance + epsilon)
+    close(z, along(gamma, axes, x.ndim, x.shape) * normed + along(beta, axes, x.ndim, x.shape))
 
 
-def test_population_statistics_are_those_of_the_data() -> None:
-    """Many steps on the same batch: the running statistics become its mean and its unbiased variance."""
-    x = torch.randn(6, 3, 2, dtype=torch.float64) * 3 + 1
-    layer = L.BatchNormalization(momentum=0.5)
-    for _ in range(50):
-        layer(x)
-    flat = x.numpy().transpose(0, 2, 1).reshape(-1, 3)
-    np.testing.assert_allclose(layer.running_mean.numpy(), flat.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(layer.running_var.numpy(), flat.var(0, ddof=1), rtol=1e-12)
+def test_over_the_units_of_a_dense_layer() -> None:
+    """The document's case: H hidden units, one observation, also in a batch of one."""
+    a = np.random.default_rng(0).normal(size=(1, 50))
+    layer = L.LayerNormalization(epsilon=1e-12)
+    z = layer(torch.from_numpy(a)).detach().numpy()
+    np.testing.assert_allclose([z.mean(), z.var()], [0, 1], atol=1e-9)
+    assert layer.weight.shape == layer.bias.shape == (50,)
 
 
-def test_frozen_layer_uses_population_statistics_and_leaves_them() -> None:
-    layer = L.BatchNormalization()
-    for _ in range(3):
-        layer(torch.randn(8, 3, 4) * 2 + 1)
-    kept = {k: v.clone() for k, v in layer.state_dict().items()}
-    x = torch.randn(8, 3, 4, requires_grad=True)
-    want = layer.eval()(x)
-    layer.train()
-    layer.trainable = False
-    z = layer(x)
-    assert torch.equal(z, want)
+def test_over_all_units_of_an_image() -> None:
+    layer = L.LayerNormalization(axis=(1, 2, 3))
+    z = layer(torch.randn(4, 3, 5, 6, dtype=torch.float64) * 9 + 4)
+    np.testing.assert_allclose(z.detach().numpy().mean((1, 2, 3)), np.zeros(4), atol=1e-9)
+    assert layer.weight.shape == (3, 5, 6)
+    assert str(layer.explain()) == (
+        "LayerNormalization(axis=(1, 2, 3)): (3, 5, 6) → (3, 5, 6)\n"
+        "  normalized together: 3×5×6 = 90\n"
+        "  parameters: 90 scales + 90 offsets = 180"
+    )
+
+
+def test_no_observation_sees_another() -> None:
+    x = torch.randn(5, 3, 4)
+    for layer in (
+        L.LayerNormalization(),
+        L.GroupNormalization(3),
+        L.RMSNormalization(),
+        L.UnitNormalization(),
+        L.LocalResponseNormalization(),
+    ):
+        together = layer(x)
+        torch.testing.assert_close(torch.cat([layer(one) for one in x.split(1)]), together)
+        assert torch.equal(layer.eval()(x), together)
+
+
+# -- RMSNormalization and UnitNormalization -------------------------------------------------------------------------------------
+
+
+@given(axes_of(), st.sampled_from([1e-6, 1e-2]), st.integers(0, 2**31))
+def test_rms_and_unit_normalization_are_their_formulas(
+    where: tuple[tuple[int, ...], list[int]], epsilon: float, seed: int
+) -> None:
+    shape, given_axes = where
+    x = np.random.default_rng(seed).normal(2, 3, (3, *shape))
+    axes = tuple(a % x.ndim for a in given_axes)
+    z, gamma, _ = prepared(L.RMSNormalization(given_axes, epsilon), x)
+    mean_square = (x**2).mean(axis=axes, keepdims=True)
+    close(z, along(gamma, list(axes), x.ndim, x.shape) * x / np.sqrt(mean_square + epsilon))
+    close(L.UnitNormalization(given_axes)(torch.from_numpy(x)), x / np.sqrt((x**2).sum(axis=axes, keepdims=True)))
+
+
+def test_unit_normalization_of_nothing_is_nothing() -> None:
+    x = torch.zeros(2, 3, requires_grad=True)
+    z = L.UnitNormalization()(x)
     z.sum().backward()
-    assert all(torch.equal(v, kept[k]) for k, v in layer.state_dict().items())
-    assert layer.weight.grad is None
-    assert x.grad is not None
-    layer.trainable = True
-    assert not torch.equal(layer(x), want)
-    assert not torch.equal(layer.running_mean, kept["running_mean"])
+    assert torch.equal(z, torch.zeros(2, 3))
+    assert bool(x.grad.isfinite().all())
 
 
-def test_freezing_its_learnables_by_name_does_not_freeze_its_statistics() -> None:
-    layer = L.BatchNormalization()
-    x = torch.randn(8, 3) + 5
-    layer(x)
-    layer.freeze("weight", "bias")
-    before = layer.running_mean.clone()
-    layer(x)
-    assert not torch.equal(layer.running_mean, before)
+# -- GroupNormalization -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1), (1, 3, 1, 1), (0, 3, 2, 2)])
-def test_a_batch_of_one_number_per_channel_uses_population_statistics(shape: tuple[int, ...]) -> None:
-    layer = L.BatchNormalization()
-    layer(torch.randn(8, *shape[1:]) + 2)
-    mean, var = layer.running_mean.clone(), layer.running_var.clone()
-    x = torch.randn(shape)
-    want = (x - layer.per_channel(mean, x)) / (layer.per_channel(var, x) + 1e-5).sqrt()
-    torch.testing.assert_close(layer(x), want, rtol=1e-5, atol=1e-6)
-    assert torch.equal(layer.running_mean, mean)
-    assert torch.equal(layer.running_var, var)
-
-
-def test_batch_normalization_says_what_differs_from_the_defaults() -> None:
-    assert L.BatchNormalization().label == "layer 'batch_normalization' (BatchNormalization)"
-    assert repr(L.BatchNormalization(0.99, epsilon=1e-3)) == "BatchNormalization(momentum=0.99, epsilon=0.001)"
-
-
-MOMENTUM = "BatchNormalization(momentum=): expected a share in [0, 1], received"
-EPSILON = "BatchNormalization(epsilon=): expected a number above 0, received"
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"momentum": 1.1}, f"{MOMENTUM} 1.1. Pass momentum=0.9, say."),
-        ({"momentum": "0.9"}, f"{MOMENTUM} '0.9'. Pass momentum=0.9, say."),
-        ({"epsilon": 0}, f"{EPSILON} 0. Pass epsilon=1e-5, say."),
-        ({"epsilon": None}, f"{EPSILON} None. Pass epsilon=1e-5, say."),
-    ],
-)
-def test_batch_normalization_bad_arguments(options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ArgumentError) as caught:
-        L.BatchNormalization(**options)
-    assert str(caught.value) == text
-
-
-def test_batch_normalization_bad_shapes() -> None:
-    where = "layer 'batch_normalization' (BatchNormalization): expected input (batch, channels, ...) with"
-    fix = "Give it the shape that it was built for."
-    with pytest.raises(ShapeError) as caught:
-        L.BatchNormalization()(torch.zeros(4))
-    assert str(caught.value) == f"{where} a channel axis, received observations of shape (). {fix}"
-    layer = L.BatchNormalization()
-    layer(torch.zeros(4, 3, 2))
-    with pytest.raises(ShapeError) as caught:
-        layer(torch.zeros(4, 2, 3))
-    assert str(caught.value) == f"{where} 3 channels, received observations of shape (2, 3). {fix}"
-
-
-# -- Normalization ----------------------------------------------------------------------------------------------------------
-
-METHODS = ("zerocenter", "zscore", "rescale-symmetric", "rescale-zero-one")
-PER = ("element", "channel", "all")
-
-
-def formula(x: np.ndarray, data: np.ndarray, method: str, per: str) -> np.ndarray:
-    axes = {"element": 0, "channel": (0, *range(2, data.ndim)), "all": None}[per]
-    mean, std, low, high = (f(data, axis=axes, keepdims=True) for f in (np.mean, np.std, np.min, np.max))
-    if method == "zerocenter":
-        return x - mean
-    if method == "zscore":
-        return (x - mean) / np.where(std > 1e-12, std, 1)
-    spread = np.where(high > low, high - low, 1 if method == "rescale-zero-one" else 2)
-    return (x - low) / spread if method == "rescale-zero-one" else 2 * (x - (low + high) / 2) / spread
-
-
-@given(shapes, st.sampled_from(METHODS), st.sampled_from(PER), st.integers(1, 9), st.integers(1, 4), st.integers(0, 2**31))
-@settings(max_examples=150)
-def test_equals_numpy_in_one_go_and_batch_by_batch(
-    shape: tuple[int, ...], method: Any, per: Any, count: int, batch: int, seed: int
+@given(
+    st.integers(1, 3), st.integers(1, 3), st.lists(st.integers(1, 4), max_size=2), st.booleans(), st.booleans(), st.integers(0, 2**31)
+)  # fmt: skip
+def test_group_normalization_is_its_formula(
+    groups: int, each: int, sizes: list[int], center: bool, last: bool, seed: int
 ) -> None:
-    rng = np.random.default_rng(seed)
-    data = rng.normal(1e3, 2.0, (count, *shape))  # far from 0: a sum of squares would cancel
-    data[:, 0] = 0.1  # a constant feature, whose mean in floating point is not quite itself
-    new = rng.normal(1e3, 2.0, (3, *shape))
-    whole, parts = L.Normalization(method, per=per), L.Normalization(method, per=per)
-    whole.adapt(torch.from_numpy(data))
-    parts.adapt(torch.from_numpy(data[i : i + batch]) for i in range(0, count, batch))
-    for layer in (whole, parts):
-        assert layer.adapted
-        for x in (data, new):
-            got = layer(torch.from_numpy(x)).numpy()
-            np.testing.assert_allclose(got, formula(x, data, method, per), rtol=1e-7, atol=1e-9)
+    channels = groups * each
+    x = np.random.default_rng(seed).normal(2, 3, (4, channels, *sizes))
+    axis = -1 if last else 1
+    layer = L.GroupNormalization(-1 if each == 1 else groups, axis, center=center)
+    z, gamma, beta = prepared(layer, np.moveaxis(x, 1, axis).copy())
+    parts = x.reshape(4, groups, -1)
+    normed = (parts - parts.mean(2, keepdims=True)) / np.sqrt(parts.var(2, keepdims=True) + 1e-3)
+    want = along(gamma, [1], x.ndim, x.shape) * normed.reshape(x.shape) + along(beta, [1], x.ndim, x.shape)
+    close(z, np.moveaxis(want, 1, axis))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_feature_that_does_not_vary_stays_small(method: Any) -> None:
-    """Its mean rounds to 0.1 ± 1e-17, so that a variance would be 1e-34, and a new value of 0.2 would become 1e16."""
-    data = torch.full((7, 2), 0.1, dtype=torch.float64)
-    layer = L.Normalization(method)
-    layer.adapt(iter(data.split(1)))
-    assert torch.equal(layer(data), torch.zeros_like(data))
-    torch.testing.assert_close(layer(data + 0.1), torch.full_like(data, 0.1))
+def test_one_group_and_as_many_groups_as_channels() -> None:
+    x = torch.randn(3, 4, 5, 5, dtype=torch.float64)
+    everything, instance = L.GroupNormalization(1), L.GroupNormalization(-1)
+    torch.testing.assert_close(everything(x), L.LayerNormalization((1, 2, 3))(x))
+    torch.testing.assert_close(instance(x), L.LayerNormalization((2, 3))(x))
 
 
-def test_ranges_are_exact() -> None:
-    data = torch.tensor([[-3.0, 10.0], [1.0, 30.0], [0.0, 20.0]])
-    symmetric, unit = L.Normalization("rescale-symmetric"), L.Normalization("rescale-zero-one")
-    symmetric.adapt(data)
-    unit.adapt(data)
-    assert symmetric(data).tolist() == [[-1.0, -1.0], [1.0, 1.0], [0.5, 0.0]]
-    assert unit(data).tolist() == [[0.0, 0.0], [1.0, 1.0], [0.75, 0.5]]
+def test_one_number_a_group_gives_the_offset() -> None:
+    layer = L.GroupNormalization(-1, beta_initializer=0.5)
+    torch.testing.assert_close(layer(torch.randn(1, 6)), torch.full((1, 6), 0.5))
 
 
-@pytest.mark.parametrize(("per", "shape"), [("element", (3, 4, 5)), ("channel", (3, 1, 1)), ("all", (1, 1, 1))])
-def test_statistics_have_the_documented_shape(per: Any, shape: tuple[int, ...]) -> None:
-    layer = L.Normalization("zscore", per=per)
-    layer.adapt(torch.randn(6, 3, 4, 5))
-    assert layer.shift.shape == layer.scale.shape == shape
+# -- LocalResponseNormalization -------------------------------------------------------------------------------------------------
 
 
-def test_large_data_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("laminar.layers.norm._AT_A_TIME", 10)
-    data = torch.randn(23, 4, dtype=torch.float64)
-    layer = L.Normalization("zscore")
-    layer.adapt(data)
-    np.testing.assert_allclose(layer(data).numpy(), formula(data.numpy(), data.numpy(), "zscore", "element"), rtol=1e-9)
+def krizhevsky(a: Array, n: int, alpha: float, beta: float, k: float) -> Array:
+    """bⁱ = aⁱ / (k + α Σ_{j = max(0, i − n/2)}^{min(N − 1, i + n/2)} (aʲ)²)^β, position by position."""
+    channels = a.shape[1]
+    b = np.empty_like(a)
+    for i in range(channels):
+        first, last = max(0, i - n // 2), min(channels - 1, i + (n - 1) // 2)  # n odd: (n − 1)/2 = ⌊n/2⌋
+        total = np.zeros_like(a[:, 0])
+        for j in range(first, last + 1):
+            total += a[:, j] ** 2
+        b[:, i] = a[:, i] / (k + alpha * total) ** beta
+    return b
 
 
-def test_arrays_of_numpy_and_bytes() -> None:
-    images = np.arange(24, dtype=np.uint8).reshape(4, 1, 2, 3)
-    images.flags.writeable = False
-    layer = L.Normalization("rescale-zero-one", per="all")
-    layer.adapt(images)
-    z = layer(torch.tensor(images))
-    assert z.dtype is torch.float32
-    np.testing.assert_allclose(z.numpy(), images / 23, rtol=1e-6)
+@given(shapes, st.integers(1, 6), st.sampled_from([1e-4, 0.5]), st.sampled_from([0.75, 1.0, 0.0]), st.sampled_from([1.0, 2.0]), st.integers(0, 2**31))  # fmt: skip
+def test_local_response_normalization_is_krizhevsky_s_formula(
+    shape: tuple[int, ...], size: int, alpha: float, beta: float, k: float, seed: int
+) -> None:
+    a = np.random.default_rng(seed).normal(0, 5, (3, *shape))
+    layer = L.LocalResponseNormalization(size, alpha, beta, k)
+    close(layer(torch.from_numpy(a)), krizhevsky(a, size, alpha, beta, k))
 
 
-def test_statistics_of_wider_data_do_not_widen_the_network() -> None:
-    layer = L.Normalization("zscore")
-    layer.adapt(np.random.default_rng(0).normal(size=(5, 3)))
-    assert layer.shift.dtype is torch.float64
-    for dtype in (torch.float32, torch.bfloat16):
-        assert layer(torch.zeros(2, 3, dtype=dtype)).dtype is dtype
+def test_its_constants_are_alexnet_s() -> None:
+    a = np.random.default_rng(0).normal(0, 50, (2, 7, 3, 3))
+    close(L.LocalResponseNormalization()(torch.from_numpy(a)), krizhevsky(a, 5, 1e-4, 0.75, 2.0))
 
 
-def test_a_second_adapt_takes_the_place_of_the_first() -> None:
-    layer = L.Normalization()
-    layer.adapt(torch.full((2, 3), 5.0))
-    with pytest.raises(ShapeError):
-        layer.adapt([torch.full((2, 3), 7.0), torch.zeros(1, 4)])
-    assert torch.equal(layer.shift, torch.full((3,), 5.0))
-    layer.adapt(torch.full((2, 3), -1.0))
-    assert torch.equal(layer.shift, torch.full((3,), -1.0))
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_memory_that_is_not_in_order(rank: int) -> None:
+    a = np.random.default_rng(0).normal(0, 5, (3, *(4, 2, 3, 2)[:rank]))
+    turned = torch.from_numpy(np.ascontiguousarray(a.T)).permute(*reversed(range(rank + 1)))
+    close(L.LocalResponseNormalization(3, 0.5)(turned), krizhevsky(a, 3, 0.5, 0.75, 2.0))
 
 
-@pytest.mark.parametrize("built", [False, True])
-def test_state_dict_into_a_network_that_has_seen_no_data(built: bool) -> None:
-    torch.manual_seed(0)
-    data = torch.randn(20, 2, 3, 3) * 4 + 7
-
-    def network() -> lm.Sequential:
-        return lm.Sequential([L.Normalization("zscore", per="channel"), nn.Flatten(), nn.Linear(18, 2)])
-
-    ours, other = network(), network()
-    ours[0].adapt(data)
-    if built:
-        other.build((2, 3, 3))
-        assert not other[0].adapted
-    other.load_state_dict(ours.state_dict())
-    assert other[0].adapted
-    assert torch.equal(ours.eval()(data), other.eval()(data))
-    empty = network()
-    empty.load_state_dict(network().build((2, 3, 3)).state_dict())
-    assert not empty[0].adapted
-    other.load_state_dict(empty.state_dict())  # and back again: what is loaded counts
-    with pytest.raises(NotBuiltError):
-        other(data)
-
-
-def test_it_is_not_trained() -> None:
-    layer = L.Normalization("zscore")
-    layer.adapt(torch.randn(8, 3))
-    assert list(layer.parameters()) == []
-    assert sorted(layer.state_dict()) == ["fitted", "scale", "shift"]
-
-
-def test_normalization_says_how() -> None:
-    assert L.Normalization(per="all").label == "layer 'normalization' (Normalization, method='zerocenter', per='all')"
-
-
-# -- errors of Normalization ----------------------------------------------------------------------------------------------
+# -- in a network -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("options", "text"),
+    "layer",
     [
-        ({"method": "z-score"}, "Normalization: method 'z-score' is unknown. Did you mean 'zscore'? Known: rescale-symmetric, rescale-zero-one, zerocenter, zscore."),
-        ({"per": "channels"}, "Normalization: per 'channels' is unknown. Did you mean 'channel'? Known: all, channel, element."),
+        L.LayerNormalization(1), L.LayerNormalization((1, 2, 3)), L.GroupNormalization(2), L.RMSNormalization(1),
+        L.UnitNormalization(1), L.LocalResponseNormalization(),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_after_a_convolution_under_autocast(layer: Any) -> None:
+    """What comes in is bfloat16, scale and offset are float32."""
+    network = lm.Sequential([L.Conv2D(4, 3), layer, L.Conv2D(2, 1)]).build((2, 6, 6), seed=0)
+    x = torch.randn(5, 2, 6, 6)
+    want = network(x).detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z = network(x)
+    assert float((z.detach().float() - want).abs().max()) <= 0.05 * float(want.abs().max())
+    z.float().sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+# -- what they call themselves, and errors ---------------------------------------------------------------------------------------
+
+
+def test_what_they_call_themselves() -> None:
+    assert repr(L.LayerNormalization()) == "LayerNormalization()"
+    assert repr(L.LayerNormalization((1, 2), 1e-5, scale=False, name="ln")) == (
+        "LayerNormalization(axis=(1, 2), epsilon=1e-05, scale=False)"
+    )
+    assert L.LayerNormalization(name="ln").label == "layer 'ln' (LayerNormalization)"
+    assert repr(L.RMSNormalization(1, 1e-3)) == "RMSNormalization(axis=1, epsilon=0.001)"
+    assert repr(L.UnitNormalization((1, 2))) == "UnitNormalization(axis=(1, 2))"
+    assert repr(L.GroupNormalization(4, -1, 1e-5, center=False)) == (
+        "GroupNormalization(groups=4, axis=-1, epsilon=1e-05, center=False)"
+    )
+    assert repr(L.LocalResponseNormalization()) == "LocalResponseNormalization(size=5)"
+    assert repr(L.LocalResponseNormalization(3, 1, 1, 1)) == "LocalResponseNormalization(size=3, alpha=1.0, beta=1.0, k=1.0)"
+
+
+def test_what_they_explain() -> None:
+    assert L.GroupNormalization(4).explain((8, 5, 5)).lines == (
+        "numbers in a group: 8·5·5/4 = 50", "parameters: 8 scales + 8 offsets = 16",
+    )  # fmt: skip
+    assert L.LocalResponseNormalization(4).explain((8, 5, 5)).lines == ("channels in a sum: 2 + 1 + 1 = 4", "parameters: none")
+    assert L.RMSNormalization().explain((8, 5)).lines == ("normalized together: 5 = 5", "parameters: 5 scales = 5")
+
+
+AXIS = "expected an axis or several, as whole numbers other than 0, the batch axis, received"
+FIX = "Pass -1 for the last axis, or (1, 2, 3) for all of an image."
+
+
+@pytest.mark.parametrize("cls", [L.LayerNormalization, L.RMSNormalization, L.UnitNormalization])
+@pytest.mark.parametrize("axis", [0, 1.5, (), (1, 0), "1", None, True])
+def test_axes_are_whole_numbers_but_not_the_batch(cls: Any, axis: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        cls(axis)
+    assert str(caught.value) == f"{cls.__name__}(axis=): {AXIS} {axis!r}. {FIX}"
+
+
+@pytest.mark.parametrize("name", ["LayerNormalization", "GroupNormalization", "RMSNormalization"])
+@pytest.mark.parametrize("epsilon", [0, -1e-5, "1e-5", math.inf])
+def test_an_epsilon_is_positive(name: str, epsilon: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        getattr(L, name)(epsilon=epsilon)
+    assert str(caught.value) == f"{name}(epsilon=): expected a number above 0, received {epsilon!r}. Pass epsilon=1e-5, say."
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: L.GroupNormalization(0), "GroupNormalization(groups=): expected a whole number of at least 1, received 0. Pass 1 or more."),
+        (lambda: L.GroupNormalization(1, 0), "GroupNormalization(axis=): expected an axis, as a whole number other than 0, the batch axis, received 0. Pass axis=1, the channels."),
+        (lambda: L.LocalResponseNormalization(0), "LocalResponseNormalization(size=): expected a whole number of at least 1, received 0. Pass 1 or more."),
+        (lambda: L.LocalResponseNormalization(k=0), "LocalResponseNormalization(k=): expected a number above 0, received 0. Leave it out for AlexNet's constants."),
+        (lambda: L.LocalResponseNormalization(alpha=-1), "LocalResponseNormalization(alpha=): expected a number of at least 0, received -1. Leave it out for AlexNet's constants."),
+        (lambda: L.LocalResponseNormalization(beta="1"), "LocalResponseNormalization(beta=): expected a number of at least 0, received '1'. Leave it out for AlexNet's constants."),
+        (lambda: L.LayerNormalization(gamma_initializer="one"), "initializer 'one' is unknown. Did you mean 'ones'? Known: "),
+        (lambda: L.LayerNormalization(centre=True), "LayerNormalization: argument 'centre' is unknown. Did you mean 'center'? Known: beta_initializer, center, gamma_initializer, name, scale."),
     ],
 )  # fmt: skip
-def test_unknown_names(options: dict[str, Any], text: str) -> None:
-    with pytest.raises(UnknownNameError) as caught:
-        L.Normalization(**options)
+def test_bad_arguments(make: Any, text: str) -> None:
+    with pytest.raises((ArgumentError, UnknownNameError)) as caught:
+        make()
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "text"),
+    [
+        (L.LayerNormalization(3), (4, 5), "layer 'layer_normalization' (LayerNormalization, axis=3): expected observations with the axes 3, each once, the batch axis being 0, received (batch, 4, 5), 3 axes. Pass axis=(1, 2) for all of them."),
+        (L.LayerNormalization((1, -2)), (4, 5), "layer 'layer_normalization' (LayerNormalization, axis=(1, -2)): expected observations with the axes 1, -2, each once, the batch axis being 0, received (batch, 4, 5), 3 axes. Pass axis=(1, 2) for all of them."),
+        (L.UnitNormalization(), (), "layer 'unit_normalization' (UnitNormalization): expected observations with the axes -1, each once, the batch axis being 0, received (batch,), 1 axis. Pass x[:, None]."),
+        (L.GroupNormalization(3), (4, 5), "layer 'group_normalization' (GroupNormalization, groups=3): expected channels that groups=3 divides, received (batch, 4, 5), 4 channels. Choose groups that divides them, or -1 for a group for each channel."),
+        (L.LocalResponseNormalization(), (), "layer 'local_response_normalization' (LocalResponseNormalization, size=5): expected input (batch, channels, ...), received (batch,), 1 axis. Pass x[:, None]."),
+    ],
+)  # fmt: skip
+def test_bad_shapes(layer: Any, shape: tuple[int, ...], text: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        layer(torch.zeros(2, *shape))
     assert str(caught.value) == text
 
 
-NORMALIZATION = "layer 'normalization' (Normalization, method='zerocenter', per='{}'): expected"
-
-
-def test_not_adapted() -> None:
-    with pytest.raises(NotBuiltError) as caught:
-        L.Normalization()(torch.zeros(2, 3))
-    assert str(caught.value) == (
-        f"{NORMALIZATION.format('element')} statistics of training data, received none yet. Call model.fit, or layer.adapt(x_train)."
-    )
-
-
-@pytest.mark.parametrize("data", [[], [torch.zeros(0, 3)], torch.zeros(0, 3)])
-def test_adapted_to_nothing(data: Any) -> None:
-    layer = L.Normalization()
-    with pytest.raises(NotBuiltError) as caught:
-        layer.adapt(data)
-    assert str(caught.value) == (
-        f"{NORMALIZATION.format('element')} at least one observation, received none. Give adapt() training data."
-    )
-    assert not layer.adapted
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_adapted_to_what_is_not_finite(bad: float) -> None:
-    data = torch.randn(5, 3)
-    data[2, 1] = bad
-    for method in METHODS:
-        layer = L.Normalization(method)
-        with pytest.raises(DataError) as caught:
-            layer.adapt(data)
+def test_another_shape_than_it_was_built_for() -> None:
+    layer = L.LayerNormalization()
+    layer(torch.zeros(2, 3, 4))
+    for shape in ((3, 5), (4,), (3, 3, 4)):
+        with pytest.raises(ShapeError) as caught:
+            lm.Sequential([layer]).build(shape)
         assert str(caught.value) == (
-            f"layer 'normalization' (Normalization, method='{method}', per='element'): expected finite numbers in the data to "
-            "adapt to, received nan or infinity. Remove those observations, or x = torch.nan_to_num(x)."
+            "layer 'layer_normalization' (LayerNormalization): expected observations like those it was built for, (3, 4), "
+            f"received (batch, {', '.join(map(str, shape))}). Give it that shape, or build a new layer."
         )
-        assert not layer.adapted
-
-
-@pytest.mark.parametrize(
-    ("per", "shape", "text"),
-    [
-        ("element", (1, 4, 4), "observations of shape (3, 4, 4), as in the data it was adapted to, received (batch, 1, 4, 4)."),
-        ("element", (4, 4), "observations of shape (3, 4, 4), as in the data it was adapted to, received (batch, 4, 4)."),
-        ("channel", (1, 4, 4), "observations of 3 channels and 3 axes, as in the data it was adapted to, received (batch, 1, 4, 4)."),
-        ("all", (4, 4), "observations of 3 axes, as in the data it was adapted to, received (batch, 4, 4)."),
-    ],
-)  # fmt: skip
-def test_another_shape_is_refused_before_it_is_broadcast(per: Any, shape: tuple[int, ...], text: str) -> None:
-    layer = L.Normalization(per=per)
-    layer.adapt(torch.zeros(2, 3, 4, 4))
-    with pytest.raises(ShapeError) as caught:
-        lm.Sequential([layer]).build(shape)
-    fix = "Give it the shape that it was adapted to, or adapt a new layer."
-    assert str(caught.value) == f"{NORMALIZATION.format(per)} {text} {fix}"
-
-
-def test_another_size_is_taken_where_the_statistics_have_none() -> None:
-    for per in ("channel", "all"):
-        layer = L.Normalization(per=per)
-        layer.adapt(torch.zeros(2, 3, 4, 4))
-        assert lm.Sequential([layer]).build((3, 9, 5)).output_shape == (3, 9, 5)
+    assert layer(torch.zeros(2, 7, 4)).shape == (2, 7, 4), "an axis that is not normalized may have any length"

@@ -9,7 +9,7 @@ from torch import nn
 
 from laminar.fit.batches import Batches
 from laminar.fit.forward import forward, inference
-from laminar.layers.norm import Normalization
+from laminar.layers.preprocessing import Normalization
 
 __all__ = ["adapt"]
 

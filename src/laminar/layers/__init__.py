@@ -16,9 +16,11 @@ from laminar.layers.activation import (
     Tanh,
 )
 from laminar.layers.base import Layer
+from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.conv import Conv2D
 from laminar.layers.core import Dense, Flatten, Reshape
 from laminar.layers.factors import learning_rate_factors, set_learning_rate_factor
+from laminar.layers.groupnorm import GroupNormalization
 from laminar.layers.maxout import Maxout
 from laminar.layers.merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from laminar.layers.noise import (
@@ -30,9 +32,10 @@ from laminar.layers.noise import (
     SpatialDropout2D,
     SpatialDropout3D,
 )
-from laminar.layers.norm import BatchNormalization, Normalization
+from laminar.layers.norm import LayerNormalization, LocalResponseNormalization, RMSNormalization, UnitNormalization
 from laminar.layers.pool import MaxPooling2D
 from laminar.layers.prelu import PReLU
+from laminar.layers.preprocessing import Normalization, Rescaling
 
 __all__ = [
     "ELU",
@@ -52,9 +55,12 @@ __all__ = [
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "GroupNormalization",
     "HardSigmoid",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
+    "LocalResponseNormalization",
     "MaxPooling2D",
     "Maximum",
     "Maxout",
@@ -62,7 +68,9 @@ __all__ = [
     "Multiply",
     "Normalization",
     "PReLU",
+    "RMSNormalization",
     "ReLU",
+    "Rescaling",
     "Reshape",
     "SiLU",
     "Sigmoid",
@@ -73,6 +81,7 @@ __all__ = [
     "SpatialDropout3D",
     "Subtract",
     "Tanh",
+    "UnitNormalization",
     "learning_rate_factors",
     "set_learning_rate_factor",
 ]

@@ -1,331 +1,362 @@
-"""Normalization: of a batch as the network trains, and of the data before it."""
+"""Normalization within one observation: over its axes, over neighbouring channels; the scale and offset that may follow."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from laminar import shapes
-from laminar.errors import ArgumentError, DataError, NotBuiltError, ShapeError, complaint
+from laminar.errors import ArgumentError, ShapeError, complaint
+from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.base import Layer
-from laminar.layers.core import is_number
-from laminar.names import unknown_name
+from laminar.layers.core import checked, is_number, positive
 from laminar.shapes import Shape, format_batch, format_shape
 
-__all__ = ["BatchNormalization", "Normalization"]
+__all__ = [
+    "LayerNormalization",
+    "LocalResponseNormalization",
+    "RMSNormalization",
+    "ScaleOptions",
+    "UnitNormalization",
+    "above_zero",
+    "changed",
+    "declare_scale",
+    "scale_arithmetic",
+]
 
 
-class BatchNormalization(Layer):
-    """Gives each channel mean 0 and variance 1 over the batch, then a learnable scale and offset.
-
-    In inference mode the running (population) mean and variance are used; so they are in training for a layer with
-    `trainable = False`, as in Keras, and for a batch with a single number per channel, which has no variance.
-
-    Args:
-        momentum: share of the old value that the running statistics keep at each step (torch's momentum is 1 minus this).
-        epsilon: added to the variance before the root.
-        name: the layer's name.
+class ScaleOptions(TypedDict, total=False):
+    """The learnable scale and offset that follow a normalization.
 
     Attributes:
-        weight: scale, (C,), from ones.
-        bias: offset, (C,), from zeros.
-        running_mean: (C,), from zeros.
-        running_var: (C,), from ones; the unbiased variance, as in torch.
-
-    Raises:
-        ArgumentError: if the momentum is not in [0, 1], or epsilon is not positive.
-        ShapeError: if the observations have no channel axis, or another number of channels.
-
-    Note:
-        momentum 0.9 and epsilon 1e-5 are torch's defaults. Keras' 0.99 leaves two thirds of the starting value after an
-        epoch of 39 steps, which spoils validation on small data sets.
-
-    Source: Ioffe and Szegedy, "Batch normalization", 2015; row R11.
-
-    >>> layer = BatchNormalization()
-    >>> layer(torch.tensor([[1.0], [3.0]])).detach().round(decimals=3)
-    tensor([[-1.],
-            [ 1.]])
+        center: whether an offset is added (True).
+        scale: whether it is multiplied by a scale (True).
+        beta_initializer: initializer of the offset ("zeros").
+        gamma_initializer: initializer of the scale ("ones").
+        name: the layer's name.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
+    center: bool
+    scale: bool
+    beta_initializer: Any
+    gamma_initializer: Any
+    name: str | None
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, *, name: str | None = None) -> None:
+
+def declare_scale(layer: Layer, shape: int | Sequence[int], options: ScaleOptions) -> None:
+    """Give `layer` its `weight` (scale) and `bias` (offset) of `shape`; None for one that the options leave out."""
+    scaled, centred = options.get("scale", True), options.get("center", True)
+    layer.weight = layer.learnable(shape, init=options.get("gamma_initializer", "ones")) if scaled else None
+    layer.bias = layer.learnable(shape, init=options.get("beta_initializer", "zeros")) if centred else None
+
+
+def scale_arithmetic(n: int, options: ScaleOptions) -> tuple[str, int]:
+    """Return the line that counts scales and offsets, n of each, and their sum.
+
+    >>> scale_arithmetic(20, {}), scale_arithmetic(20, {"center": False, "scale": False})
+    (('parameters: 20 scales + 20 offsets = 40', 40), ('parameters: none', 0))
+    """
+    parts = [f"{n} {what}" for key, what in (("scale", "scales"), ("center", "offsets")) if options.get(key, True)]
+    total = n * len(parts)
+    return (f"parameters: {' + '.join(parts)} = {count(total)}" if parts else "parameters: none"), total
+
+
+def above_zero(where: str, value: float) -> float:
+    """Return `value` if it is a finite number above 0.
+
+    Raises:
+        ArgumentError: otherwise.
+    """
+    if not is_number(value) or not 0 < value < math.inf:
+        raise ArgumentError(complaint(where, expected="a number above 0", received=f"{value!r}", fix="Pass epsilon=1e-5, say"))
+    return float(value)
+
+
+def changed(**values: tuple[object, object]) -> list[str]:
+    """Return "name=value" for those (value, default) that differ.
+
+    >>> changed(axis=(2, 1), scale=(True, True))
+    ['axis=2']
+    """
+    return [f"{name}={value!r}" for name, (value, default) in values.items() if value != default]
+
+
+class _OverAxes(Layer):
+    """The base of normalizations over axes of one observation, numbered as in the batch: 1 is the first but the batch axis."""
+
+    def __init__(self, axis: int | Sequence[int] = -1, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not is_number(momentum) or not 0 <= momentum <= 1:
+        given: list[Any] = list(axis) if isinstance(axis, Iterable) and not isinstance(axis, str) else [axis]
+        if not given or any(isinstance(a, bool) or not isinstance(a, Integral) or a == 0 for a in given):
             raise ArgumentError(
                 complaint(
-                    "BatchNormalization(momentum=)",
-                    expected="a share in [0, 1]",
-                    received=f"{momentum!r}",
-                    fix="Pass momentum=0.9, say",
+                    f"{type(self).__name__}(axis=)",
+                    expected="an axis or several, as whole numbers other than 0, the batch axis",
+                    received=f"{axis!r}",
+                    fix="Pass -1 for the last axis, or (1, 2, 3) for all of an image",
                 )
             )
-        if not is_number(epsilon) or not epsilon > 0:
-            raise ArgumentError(
-                complaint(
-                    "BatchNormalization(epsilon=)",
-                    expected="a number above 0",
-                    received=f"{epsilon!r}",
-                    fix="Pass epsilon=1e-5, say",
-                )
-            )
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.axis: tuple[int, ...] = tuple(int(a) for a in given)
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse a shape with another number of channels.
+        """Refuse observations without these axes, or of other lengths along them than before.
 
         Raises:
             ShapeError: saying what was expected.
         """
-        if not shape or (self.built and shape[0] != self.weight.shape[0]):
-            channels = f"{self.weight.shape[0]} channels" if self.built else "a channel axis"
+        rank = len(shape)
+        if any(abs(a) > rank for a in self.axis) or len({a % (rank + 1) for a in self.axis}) < len(self.axis):
+            axes = ", ".join(map(str, self.axis))
             raise ShapeError(
                 complaint(
                     self.label,
-                    expected=f"input (batch, channels, ...) with {channels}",
-                    received=f"observations of shape {format_shape(shape)}",
-                    fix="Give it the shape that it was built for",
+                    expected=f"observations with the axes {axes}, each once, the batch axis being 0",
+                    received=f"{format_batch(shape)}, {rank + 1} {'axes' if rank else 'axis'}",
+                    fix=f"Pass axis={tuple(range(1, rank + 1))!r} for all of them" if rank else "Pass x[:, None]",
+                )
+            )
+        if self.built and (rank != len(self.input_shape or ()) or self.sizes != tuple(shape[a] for a in self.axes)):
+            raise ShapeError(
+                complaint(
+                    self.label,
+                    expected=f"observations like those it was built for, {format_shape(self.input_shape or ())}",  # type: ignore[arg-type]  # it has one input
+                    received=format_batch(shape),
+                    fix="Give it that shape, or build a new layer",
                 )
             )
 
     def build(self, shape: Shape) -> None:
-        """Declare scale, offset and running statistics, one number for each channel of `shape` (C, ...)."""
-        self.weight = self.learnable(shape[0], init="ones")
-        self.bias = self.learnable(shape[0], init="zeros")
-        self.running_mean = self.state(shape[0], init="zeros")
-        self.running_var = self.state(shape[0], init="ones")
+        """Note the axes, counted from the end so that they hold without a batch axis too, and their lengths."""
+        self.axes, self.sizes = self._of(shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalized x, of x's shape (B, C, ...)."""
-        if x.shape == self.input_shape:  # one observation, under vmap
-            return self.forward(x[None])[0]
-        of_batch = self.training and self._trainable and x.numel() > x.shape[1]
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, of_batch, 1 - self.momentum, self.epsilon
-        )
+    def _of(self, shape: Shape) -> tuple[tuple[int, ...], Shape]:
+        axes = tuple(sorted(a if a < 0 else a - len(shape) - 1 for a in self.axis))
+        return axes, tuple(shape[a] for a in axes)
+
+    def _with_axes_last(self, x: Tensor) -> Tensor:
+        return x.movedim(self.axes, tuple(range(-len(self.axes), 0)))
+
+    def _with_axes_back(self, z: Tensor) -> Tensor:
+        return z.movedim(tuple(range(-len(self.axes), 0)), self.axes)
+
+    def _together(self, shape: Shape) -> tuple[str, int]:
+        sizes = self._of(shape)[1]
+        n = math.prod(sizes)
+        return f"normalized together: {'×'.join(map(str, sizes))} = {count(n)}", n
+
+    def _settings(self) -> list[str]:
+        axis = self.axis[0] if len(self.axis) == 1 else self.axis
+        return changed(axis=(axis, -1))
 
     def extra_repr(self) -> str:
         """Return what differs from the defaults."""
-        parts = [f"momentum={self.momentum}"] if self.momentum != 0.9 else []
-        parts += [f"epsilon={self.epsilon}"] if self.epsilon != 1e-5 else []
-        return ", ".join(parts)
+        return ", ".join(self._settings())
 
 
-Method = Literal["zerocenter", "zscore", "rescale-symmetric", "rescale-zero-one"]
-Per = Literal["element", "channel", "all"]
-_AT_A_TIME = 2**22  # numbers; a whole data set in float64 would need twice its memory, and more for what is left of the mean
+class LayerNormalization(_OverAxes):
+    """Gives the numbers of each observation mean 0 and variance 1 along some axes, then a learnable scale and offset.
 
-
-class Normalization(Layer):
-    """Normalizes raw data by statistics of the training data, kept inside the model, so that `predict` takes raw data too.
-
-    `model.fit` adapts it to the training data (never to validation data) before the first epoch, unless it is adapted
-    already; `adapt` does so by hand.
+    z = γ (x - μ) / √(σ² + epsilon) + β, with μ = (1/H) Σ x and σ² = (1/H) Σ (x - μ)² over the H numbers along the axes of one
+    observation. Nothing depends on the rest of the batch, so training and inference are the same.
 
     Args:
-        method: "zerocenter" (subtract the mean), "zscore" (then divide by the standard deviation), "rescale-symmetric"
-            (to [-1, 1]) or "rescale-zero-one" (to [0, 1]): MATLAB's names.
-        per: statistics for each "element" (the mean image), each "channel", or "all" numbers together.
+        axis: an axis or several; the batch axis is 0. -1 is the last one: the units of a dense layer, the features of a series
+            (batch, steps, features). For images (batch, channels, height, width), 1 is the channels at each position,
+            (1, 2, 3) everything: the H units of the layer.
+        epsilon: added to the variance before the root.
+        **options: `center`, `scale`, `beta_initializer`, `gamma_initializer`, `name`: see `ScaleOptions`.
+
+    Attributes:
+        weight: scale γ, of the lengths of the axes, or None.
+        bias: offset β, of the same shape, or None.
+
+    Raises:
+        ArgumentError: if an axis is no whole number other than 0, or epsilon is not positive.
+        UnknownNameError: on an unknown option or initializer.
+        ShapeError: if the observations do not have these axes, or other lengths along them than before.
+
+    Source: Ba, Kiros, Hinton, "Layer normalization", 2016; row R11 of the mission.
+
+    >>> LayerNormalization()(torch.tensor([[1.0, 3.0], [10.0, 30.0]])).detach().round(decimals=2)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, axis: int | Sequence[int] = -1, epsilon: float = 1e-3, **options: Unpack[ScaleOptions]) -> None:
+        super().__init__(axis, name=options.get("name"))
+        self.epsilon = above_zero("LayerNormalization(epsilon=)", epsilon)
+        self.options = checked("LayerNormalization", options, ScaleOptions)
+
+    def build(self, shape: Shape) -> None:
+        """Declare scale and offset, one number for each place along the axes of `shape`."""
+        super().build(shape)
+        declare_scale(self, self.sizes, self.options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalized x, of x's shape (B, ...)."""
+        moved = self._with_axes_last(x)
+        return self._with_axes_back(F.layer_norm(moved, self.sizes, self.weight, self.bias, self.epsilon))
+
+    def arithmetic(self, shape: Shape) -> Arithmetic:
+        """Return how many numbers share a mean, and the scales and offsets: one for each of them."""
+        together, n = self._together(shape)
+        line, total = scale_arithmetic(n, self.options)
+        return Arithmetic(shape, total, (together, line))
+
+    def _settings(self) -> list[str]:
+        center, scale = self.options.get("center", True), self.options.get("scale", True)
+        return super()._settings() + changed(epsilon=(self.epsilon, 1e-3), center=(center, True), scale=(scale, True))
+
+
+class RMSNormalization(_OverAxes):
+    """Divides the numbers of each observation by their root mean square along some axes, then multiplies by a learnable scale.
+
+    z = γ x / √((1/H) Σ x² + epsilon), over the H numbers along the axes of one observation.
+
+    Args:
+        axis: an axis or several; the batch axis is 0, -1 the last one.
+        epsilon: added to the mean square before the root.
         name: the layer's name.
 
     Attributes:
-        adapted: whether it has seen training data.
-        shift: what is subtracted, shape (C, H, W), (C, 1, 1) or (1, 1, 1).
-        scale: what it is then divided by, of the same shape; 1 where the data do not vary.
+        weight: scale γ, of the lengths of the axes, from ones.
 
     Raises:
-        UnknownNameError: on an unknown method or per.
-        ShapeError: if the observations have another shape than the statistics allow.
-        NotBuiltError: if used before it was adapted.
+        ArgumentError: if an axis is no whole number other than 0, or epsilon is not positive.
+        ShapeError: if the observations do not have these axes, or other lengths along them than before.
 
-    Source: row R10.
+    Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
 
-    >>> layer = Normalization("zscore", per="all")
-    >>> layer.adapt(torch.tensor([[1.0, 3.0], [1.0, 3.0]]))
-    >>> layer(torch.tensor([[1.0, 5.0]]))
-    tensor([[-1.,  3.]])
+    >>> RMSNormalization()(torch.tensor([[3.0, 4.0]])).detach()
+    tensor([[0.8485, 1.1314]])
     """
 
-    shift: Tensor
-    scale: Tensor
-    fitted: Tensor
+    def __init__(self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, *, name: str | None = None) -> None:
+        super().__init__(axis, name=name)
+        self.epsilon = above_zero("RMSNormalization(epsilon=)", epsilon)
 
-    def __init__(self, method: Method = "zerocenter", *, per: Per = "element", name: str | None = None) -> None:
+    def build(self, shape: Shape) -> None:
+        """Declare the scale, one number for each place along the axes of `shape`."""
+        super().build(shape)
+        self.weight = self.learnable(self.sizes, init="ones")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalized x, of x's shape (B, ...)."""
+        wide = torch.promote_types(x.dtype, self.weight.dtype)  # under autocast x is narrower; torch's kernel takes one dtype
+        z = F.rms_norm(self._with_axes_last(x).to(wide), self.sizes, self.weight.to(wide), self.epsilon)
+        return self._with_axes_back(z).to(x.dtype)
+
+    def arithmetic(self, shape: Shape) -> Arithmetic:
+        """Return how many numbers share a mean square, and the scales: one for each of them."""
+        together, n = self._together(shape)
+        line, total = scale_arithmetic(n, {"center": False})
+        return Arithmetic(shape, total, (together, line))
+
+    def _settings(self) -> list[str]:
+        return super()._settings() + changed(epsilon=(self.epsilon, 1e-6))
+
+
+class UnitNormalization(_OverAxes):
+    """Divides the numbers of each observation by their length along some axes: z = x / max(√(Σ x²), 1e-12).
+
+    Args:
+        axis: an axis or several; the batch axis is 0, -1 the last one.
+        name: the layer's name.
+
+    Raises:
+        ArgumentError: if an axis is no whole number other than 0.
+        ShapeError: if the observations do not have these axes.
+
+    >>> UnitNormalization()(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x at length 1, of x's shape (B, ...)."""
+        return F.normalize(x, dim=self.axes, eps=1e-12)  # type: ignore[arg-type]  # documented to take several axes
+
+    def arithmetic(self, shape: Shape) -> Arithmetic:
+        """Return how many numbers share a length."""
+        return Arithmetic(shape, 0, (self._together(shape)[0], "parameters: none"))
+
+
+class LocalResponseNormalization(Layer):
+    """Divides each number by the activity of its neighbours: the same place in the channels around its own.
+
+    zᵢ = xᵢ / (k + alpha Σⱼ xⱼ²)^beta, where j runs over `size` channels around i, those that there are. These are the constants
+    and the formula of AlexNet. torch divides alpha by the size: its alpha is this one times `size`.
+
+    Args:
+        size: n, channels in the sum; size // 2 of them before i and (size - 1) // 2 after it.
+        alpha: weight of the sum of squares.
+        beta: exponent.
+        k: what is added to the sum, above 0.
+        name: the layer's name.
+
+    Raises:
+        ArgumentError: if the size is no whole number of at least 1, alpha or beta is negative, or k is not positive.
+        ShapeError: if the observations have no channels.
+
+    Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", 2012, section 3.3;
+    row R11 of the mission.
+
+    >>> LocalResponseNormalization(3, alpha=1, beta=1, k=1)(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    tensor([[0.1667, 0.1333, 0.1000, 0.1538]])
+    """
+
+    def __init__(
+        self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, *, name: str | None = None
+    ) -> None:
         super().__init__(name=name)
-        for what, value, known in (("method", method, get_args(Method)), ("per", per, get_args(Per))):
-            if value not in known:
-                raise unknown_name(f"Normalization: {what}", value, known)
-        self.method = method
-        self.per = per
-        self._totals: _Totals | None = None
+        self.size = positive("LocalResponseNormalization(size=)", size)
+        for key, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+            if not is_number(value) or not 0 <= value < math.inf or (key == "k" and value == 0):
+                raise ArgumentError(
+                    complaint(
+                        f"LocalResponseNormalization({key}=)",
+                        expected="a number above 0" if key == "k" else "a number of at least 0",
+                        received=f"{value!r}",
+                        fix="Leave it out for AlexNet's constants",
+                    )
+                )
+        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse a shape to which the statistics do not belong.
+        """Refuse observations without channels.
 
         Raises:
             ShapeError: saying what was expected.
         """
-        if not self.built:
-            return
-        fits = {"element": shape, "channel": (*shape[:1], *(1,) * (len(shape) - 1)), "all": (1,) * len(shape)}[self.per]
-        kept = tuple(self.shift.shape)
-        if fits != kept:
-            what = {"element": f"shape {format_shape(kept)}", "channel": f"{kept[0]} channels and {len(kept)} axes"}
+        if not shape:
             raise ShapeError(
                 complaint(
-                    self.label,
-                    expected=f"observations of {what.get(self.per, f'{len(kept)} axes')}, as in the data it was adapted to",
-                    received=f"{format_batch(shape)}",
-                    fix="Give it the shape that it was adapted to, or adapt a new layer",
+                    self.label, expected="input (batch, channels, ...)", received="(batch,), 1 axis", fix="Pass x[:, None]"
                 )
             )
 
     def build(self, shape: Shape) -> None:
-        """Make room for the statistics of observations of `shape` (C, ...)."""
-        kept = {"element": shape, "channel": (*shape[:1], *(1,) * (len(shape) - 1)), "all": (1,) * len(shape)}[self.per]
-        self.shift = self.state(kept, init="zeros")
-        self.scale = self.state(kept, init="ones")
-        self.fitted = self.state((), init="zeros", dtype=torch.bool)
-
-    @property
-    def adapted(self) -> bool:
-        """Whether the statistics are those of training data."""
-        return self.built and bool(self.fitted)
-
-    def adapt(self, data: Tensor | NDArray[Any] | Iterable[Tensor | NDArray[Any]]) -> None:
-        """Take the statistics from `data`, in place of any it had: observations (N, C, ...), or batches of them.
-
-        Raises:
-            NotBuiltError: if there is no observation.
-            ShapeError: if the observations are not all of one shape.
-            DataError: if a number is nan or infinite.
-        """
-        self._totals = None
-        for batch in [data] if isinstance(data, (Tensor, np.ndarray)) else data:
-            self.observe(batch)
-        self.finish()
-
-    def observe(self, x: Tensor | NDArray[Any]) -> None:
-        """Add a batch (B, C, ...) to the statistics that `finish` will take over.
-
-        Raises:
-            ShapeError: if the observations are not of the shape of those before.
-        """
-        x = x if isinstance(x, Tensor) else torch.from_numpy(np.require(x, requirements="W"))
-        if not self.built:
-            self._build_for((x,))
-        self.check_input(tuple(x.shape[1:]))
-        if self._totals is None:
-            axes = {"element": [0], "channel": [0, *range(2, x.dim())], "all": list(range(x.dim()))}
-            self._totals = _Totals(axes[self.per])
-        for part in x.split(max(_AT_A_TIME // max(x[:1].numel(), 1), 1)):
-            self._totals.add(part)
-
-    def finish(self) -> None:
-        """Take over the statistics of the batches observed.
-
-        Raises:
-            NotBuiltError: if there were none.
-            DataError: if a number was nan or infinite.
-        """
-        if self._totals is None or not self._totals.count:
-            raise NotBuiltError(
-                complaint(self.label, expected="at least one observation", received="none", fix="Give adapt() training data")
-            )
-        totals, self._totals = self._totals, None
-        shift, scale = totals.shift_and_scale(self.method)
-        if not bool(shift.isfinite().all() & scale.isfinite().all()):
-            raise DataError(
-                complaint(
-                    self.label,
-                    expected="finite numbers in the data to adapt to",
-                    received="nan or infinity",
-                    fix="Remove those observations, or x = torch.nan_to_num(x)",
-                )
-            )
-        with torch.no_grad():
-            self.shift.copy_(shift.reshape(self.shift.shape))
-            self.scale.copy_(scale.reshape(self.scale.shape))
-            self.fitted.fill_(True)
-        self.__dict__["_known_adapted"] = True
+        """Nothing to declare; the shape tells a batch from one observation under vmap."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (x - shift) / scale, of x's shape (B, C, ...)."""
-        if not self.__dict__.get("_known_adapted") and not shapes.tracing():
-            if not self.adapted:
-                raise NotBuiltError(
-                    complaint(
-                        self.label,
-                        expected="statistics of training data",
-                        received="none yet",
-                        fix="Call model.fit, or layer.adapt(x_train)",
-                    )
-                )
-            self.__dict__["_known_adapted"] = True  # so that a GPU is asked once, not at every step
-        z = x - self.shift
-        if self.method != "zerocenter":
-            z = z / self.scale
-        return z.to(x.dtype) if x.is_floating_point() and z.dtype != x.dtype else z  # statistics may be of wider data
+        """Return x, damped where its neighbours are large, of x's shape (B, C, ...)."""
+        batch = x[None] if x.dim() == len(self.input_shape or ()) else x
+        flat = batch.flatten(2) if batch.dim() > 2 else batch[..., None]  # (B, C, L): torch's other path needs whole memory
+        return F.local_response_norm(flat, self.size, self.size * self.alpha, self.beta, self.k).reshape(x.shape)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        # weights may be loaded into a network that has seen no data: the statistics say for what shape it was built
-        keys = ("shift", "scale", "fitted")
-        if not self.built and all(f"{prefix}{key}" in state_dict for key in keys):
-            for key in keys:
-                setattr(self, key, torch.nn.Buffer(torch.zeros_like(state_dict[f"{prefix}{key}"])))
-            self.built = True
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        self.__dict__["_known_adapted"] = self.built and not self.fitted.is_meta and bool(self.fitted)
+    def arithmetic(self, shape: Shape) -> Arithmetic:
+        """Return the channels that each number is compared with."""
+        before, after = self.size // 2, (self.size - 1) // 2
+        return Arithmetic(shape, 0, (f"channels in a sum: {before} + 1 + {after} = {self.size}", "parameters: none"))
 
     def extra_repr(self) -> str:
-        """Return the method and what the statistics are taken over."""
-        return f"method={self.method!r}, per={self.per!r}"
-
-
-class _Totals:
-    """Mean, variance and range over some axes, batch by batch, in float64 (Chan's update: no cancellation)."""
-
-    def __init__(self, axes: list[int]) -> None:
-        self.axes = axes
-        self.count = 0
-        self.mean = self.squares = self.low = self.high = torch.zeros(())
-
-    def add(self, x: Tensor) -> None:
-        x = x.detach().double()
-        if not x.numel():
-            return
-        count = math.prod(x.shape[i] for i in self.axes)
-        mean = x.mean(self.axes, keepdim=True)
-        squares = (x - mean).square().sum(self.axes, keepdim=True)
-        low, high = x.amin(self.axes, keepdim=True), x.amax(self.axes, keepdim=True)
-        if self.count == 0:
-            self.count, self.mean, self.squares, self.low, self.high = count, mean, squares, low, high
-            return
-        total = self.count + count
-        delta = mean - self.mean
-        self.mean = self.mean + delta * (count / total)
-        self.squares = self.squares + squares + delta.square() * (self.count * count / total)
-        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
-        self.count = total
-
-    def shift_and_scale(self, method: Method) -> tuple[Tensor, Tensor]:
-        spread = self.high - self.low
-        varies = spread > 0  # asked of the range, which has no rounding: the variance of equal numbers may be 1e-34
-        mean = torch.where(varies, self.mean, self.low)
-        shift, scale = {
-            "zerocenter": (mean, torch.ones_like(mean)),
-            "zscore": (mean, (self.squares / self.count).sqrt()),
-            "rescale-symmetric": ((self.low + self.high) / 2, spread / 2),
-            "rescale-zero-one": (self.low, spread),
-        }[method]
-        return shift, torch.where(varies, scale, 1.0)
+        """Return the size and what differs from the defaults."""
+        rest = changed(alpha=(self.alpha, 1e-4), beta=(self.beta, 0.75), k=(self.k, 2.0))
+        return ", ".join([f"size={self.size}", *rest])
