@@ -1,7 +1,8 @@
-"""R17: MaxPooling2D against torch in float64, and against windows cut out in NumPy."""
+"""R17: pooling against torch in float64, and against windows cut out in NumPy."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,83 @@ def test_bad_arguments(make: Any, text: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         make()
     assert str(caught.value) == text
+
+
+def windows(x: np.ndarray, pool: tuple[int, ...], strides: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Yield each place of a "same" window and the cells of the input it covers, those outside left out."""
+    starts = []
+    for n, k, s in zip(x.shape[2:], pool, strides, strict=True):
+        before = max((-(-n // s) - 1) * s + k - n, 0) // 2
+        starts.append([i * s - before for i in range(-(-n // s))])
+    for place in np.ndindex(*map(len, starts)):
+        first = [axis[i] for axis, i in zip(starts, place, strict=True)]
+        yield place, x[:, :, *(slice(max(f, 0), f + k) for f, k in zip(first, pool, strict=True))]
+
+
+@given(
+    st.integers(1, 3).flatmap(
+        lambda rank: st.tuples(
+            *[st.lists(st.integers(a, b), min_size=rank, max_size=rank) for a, b in ((2, 7), (1, 4), (1, 4))]
+        )
+    )
+)
+def test_same_padding_over_any_number_of_axes(drawn: tuple[list[int], ...]) -> None:
+    """The mean is that of the cells inside the input alone, as Keras defines it."""
+    sizes, pool, strides = map(tuple, drawn)
+    x = np.random.default_rng(len(sizes)).standard_normal((2, 3, *sizes)) - 9
+    for kind, reduce in (("Max", np.max), ("Average", np.mean)):
+        z = getattr(L, f"{kind}Pooling{len(sizes)}D")(pool, strides, "same")(torch.from_numpy(x))
+        for place, cells in windows(x, pool, strides):
+            want = reduce(cells, axis=tuple(range(2, x.ndim)))
+            np.testing.assert_allclose(z[:, :, *place].numpy(), want, rtol=0, atol=1e-12)
+    assert tuple(z.shape[2:]) == tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))
+
+
+def test_which_cells_an_average_counts() -> None:
+    """The corner of ones with a border of zeros: 4 of 9 cells are inside."""
+    x = torch.ones(1, 1, 3, 3)
+    assert L.AveragePooling2D(3, 1, "same")(x)[0, 0, 0, 0] == 1
+    assert L.AveragePooling2D(3, 1, 1)(x)[0, 0, 0, 0] == pytest.approx(4 / 9)
+    assert L.AveragePooling2D(3, 1, 1, count_include_pad=False)(x)[0, 0, 0, 0] == 1
+    assert L.AveragePooling2D(3, 1, "same", count_include_pad=True)(x)[0, 0, 0, 0] == pytest.approx(4 / 9)
+    assert L.AveragePooling2D(2, 1, "same", count_include_pad=True)(x)[0, 0, 2, 2] == pytest.approx(1 / 4)
+    assert repr(L.AveragePooling2D(3, 1, 1)) == "AveragePooling2D(pool_size=(3, 3), strides=(1, 1), padding=(1, 1))"
+    assert repr(L.AveragePooling1D(2, 1, 1, False)) == (
+        "AveragePooling1D(pool_size=(2,), strides=(1,), padding=(1,), count_include_pad=False)"
+    )
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_global_pooling_equals_numpy(rank: int, keepdims: bool) -> None:
+    x = np.random.default_rng(rank).standard_normal((3, 4, 5, 2, 3)[: rank + 2])
+    axes = tuple(range(2, rank + 2))
+    for kind, reduce in (("Average", np.mean), ("Max", np.max)):
+        z = getattr(L, f"Global{kind}Pooling{rank}D")(keepdims)(torch.from_numpy(x))
+        np.testing.assert_allclose(z.numpy(), reduce(x, axis=axes, keepdims=keepdims), rtol=0, atol=1e-12)
+    assert repr(L.GlobalMaxPooling1D()) == "GlobalMaxPooling1D()"
+    assert repr(L.GlobalMaxPooling1D(True)) == "GlobalMaxPooling1D(keepdims=True)"
+
+
+def test_nothing_to_pool_over() -> None:
+    layer = L.GlobalAveragePooling2D()
+    with pytest.raises(ShapeError) as caught:
+        layer(torch.zeros(2, 3, 0, 4))
+    assert str(caught.value) == (
+        "layer 'global_average_pooling2d' (GlobalAveragePooling2D): expected height and width of at least (1, 1), "
+        "received (0, 4). Use smaller windows before it."
+    )
+
+
+def test_what_a_pooling_explains() -> None:
+    assert str(L.AveragePooling1D(3, 2, "same").explain((4, 10))) == (
+        "AveragePooling1D(pool_size=(3,), strides=(2,), padding='same'): (4, 10) → (4, 5)\n"
+        "  length: (10 − 3 + 0 + 1)/2 + 1 = 5\n"
+        "  parameters: none"
+    )
+    assert str(L.GlobalAveragePooling2D().explain((64, 8, 8))) == (
+        "GlobalAveragePooling2D(): (64, 8, 8) → (64,)\n  numbers pooled in each channel: 8×8 = 64\n  parameters: none"
+    )
 
 
 POOL = "layer 'max_pooling2d' (MaxPooling2D, pool_size=(3, 3))"

@@ -17,9 +17,17 @@ from laminar.layers.activation import (
 )
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
-from laminar.layers.conv import Conv2D
+from laminar.layers.conv import Conv1D, Conv2D, Conv3D
 from laminar.layers.core import Dense, Flatten, Reshape
 from laminar.layers.factors import learning_rate_factors, set_learning_rate_factor
+from laminar.layers.global_pool import (
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
+)
 from laminar.layers.groupnorm import GroupNormalization
 from laminar.layers.maxout import Maxout
 from laminar.layers.merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
@@ -33,9 +41,23 @@ from laminar.layers.noise import (
     SpatialDropout3D,
 )
 from laminar.layers.norm import LayerNormalization, LocalResponseNormalization, RMSNormalization, UnitNormalization
-from laminar.layers.pool import MaxPooling2D
+from laminar.layers.pool import AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D
 from laminar.layers.prelu import PReLU
 from laminar.layers.preprocessing import Normalization, Rescaling
+from laminar.layers.separable import DepthwiseConv2D, SeparableConv2D
+from laminar.layers.spatial import (
+    Cropping1D,
+    Cropping2D,
+    Cropping3D,
+    Permute,
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
+)
+from laminar.layers.transpose import Conv2DTranspose
 
 __all__ = [
     "ELU",
@@ -45,33 +67,53 @@ __all__ = [
     "Add",
     "AlphaDropout",
     "Average",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
     "BatchNormalization",
     "Concatenate",
+    "Conv1D",
     "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
     "Dense",
+    "DepthwiseConv2D",
     "Dot",
     "Dropout",
     "Exponential",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
     "GroupNormalization",
     "HardSigmoid",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
     "LocalResponseNormalization",
+    "MaxPooling1D",
     "MaxPooling2D",
+    "MaxPooling3D",
     "Maximum",
     "Maxout",
     "Minimum",
     "Multiply",
     "Normalization",
     "PReLU",
+    "Permute",
     "RMSNormalization",
     "ReLU",
     "Rescaling",
     "Reshape",
+    "SeparableConv2D",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -82,6 +124,12 @@ __all__ = [
     "Subtract",
     "Tanh",
     "UnitNormalization",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
     "learning_rate_factors",
     "set_learning_rate_factor",
 ]

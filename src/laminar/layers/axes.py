@@ -11,7 +11,7 @@ from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.base import Layer
 from laminar.shapes import Shape, format_batch, format_shape
 
-__all__ = ["AXES", "SpatialLayer", "channels_last_fix", "one_each", "pair_each"]
+__all__ = ["AXES", "SpatialLayer", "channels_last_fix", "format_pairs", "one_each", "pair_each"]
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 """Names of the axes that follow (batch, channels), by their number."""

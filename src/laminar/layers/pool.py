@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -214,6 +214,12 @@ class AveragePooling2D(AveragePooling):
     pool = staticmethod(F.avg_pool2d)
 
 
+def _avg_pool3d(x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):  # which torch's has no kernel for
+        return F.avg_pool3d(x.float(), *arguments, **options).to(x.dtype)
+    return F.avg_pool3d(x, *arguments, **options)
+
+
 class AveragePooling3D(AveragePooling):
     """The mean of what a window covers that slides through a volume, (B, C, D, H, W): see `AveragePooling` for the arguments.
 
@@ -224,4 +230,4 @@ class AveragePooling3D(AveragePooling):
     """
 
     rank = 3
-    pool = staticmethod(F.avg_pool3d)
+    pool = staticmethod(_avg_pool3d)
