@@ -19,6 +19,7 @@ from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.conv import Conv1D, Conv2D, Conv3D
 from laminar.layers.core import Dense, Flatten, Reshape
+from laminar.layers.embedding import Embedding
 from laminar.layers.factors import learning_rate_factors, set_learning_rate_factor
 from laminar.layers.global_pool import (
     GlobalAveragePooling1D,
@@ -40,10 +41,16 @@ from laminar.layers.noise import (
     SpatialDropout2D,
     SpatialDropout3D,
 )
-from laminar.layers.norm import LayerNormalization, LocalResponseNormalization, RMSNormalization, UnitNormalization
+from laminar.layers.norm import (
+    LayerNormalization,
+    LocalResponseNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
 from laminar.layers.pool import AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D
 from laminar.layers.prelu import PReLU
 from laminar.layers.preprocessing import Normalization, Rescaling
+from laminar.layers.recurrent import GRU, LSTM, SimpleRNN
 from laminar.layers.separable import DepthwiseConv2D, SeparableConv2D
 from laminar.layers.spatial import (
     Cropping1D,
@@ -58,10 +65,13 @@ from laminar.layers.spatial import (
     ZeroPadding3D,
 )
 from laminar.layers.transpose import Conv2DTranspose
+from laminar.layers.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "SELU",
     "Activation",
     "Add",
@@ -71,6 +81,7 @@ __all__ = [
     "AveragePooling2D",
     "AveragePooling3D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -83,6 +94,7 @@ __all__ = [
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
+    "Embedding",
     "Exponential",
     "Flatten",
     "GaussianDropout",
@@ -116,6 +128,7 @@ __all__ = [
     "SeparableConv2D",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "Softmax",
     "Softplus",
     "SpatialDropout1D",
@@ -123,6 +136,7 @@ __all__ = [
     "SpatialDropout3D",
     "Subtract",
     "Tanh",
+    "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
