@@ -51,6 +51,7 @@ class Case:
     stateful: bool = False
     loose: float = 1.0
     compiles: bool = True
+    zero_gradient: bool = False
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
