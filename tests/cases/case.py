@@ -35,6 +35,8 @@ class Case:
         stateful: whether an observation's output depends on earlier calls.
         loose: how much wider its bounds in bfloat16 are.
         compiles: whether `torch.compile` takes it whole, without a break in the graph.
+        zero_gradient: whether a learnable's gradient is 0 whatever it is, a key's bias for example: rounding is then measured
+            by the largest of all.
     """
 
     cls: type[lm.Layer]
