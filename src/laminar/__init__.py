@@ -15,6 +15,7 @@ from laminar.graph import Input
 from laminar.layers.base import Layer
 from laminar.model import Model
 from laminar.outputs import layer_outputs
+from laminar.rates import range_test
 from laminar.seeding import seed_all
 from laminar.sequential import Sequential
 
@@ -39,6 +40,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "plots",
+    "range_test",
     "schedules",
     "seed_all",
 ]

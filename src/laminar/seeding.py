@@ -16,7 +16,7 @@ from contextvars import ContextVar
 import numpy as np
 import torch
 
-__all__ = ["ambient_generator", "derive", "generator", "seed_all", "seeded"]
+__all__ = ["ambient_generator", "derive", "generator", "preserved", "seed_all", "seeded"]
 
 _AMBIENT: ContextVar[int | None] = ContextVar("laminar_seed", default=None)
 
@@ -41,6 +41,25 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def preserved() -> Iterator[None]:
+    """Give Python's, NumPy's and torch's global generators their states back after what is drawn inside.
+
+    >>> before = torch.get_rng_state()
+    >>> with preserved():
+    ...     _ = torch.rand(3)
+    >>> torch.equal(before, torch.get_rng_state())
+    True
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from callbacks.support import network, numbers, replay
 from torch import nn
 
+import laminar as lm
 from laminar.callbacks import LearningRateScheduler, ReduceLROnPlateau
 from laminar.errors import ArgumentError, UnknownNameError
 
@@ -55,6 +56,17 @@ def test_it_tells_of_a_reduction(capsys: pytest.CaptureFixture[str]) -> None:
     reduce = ReduceLROnPlateau("loss", patience=1, min_delta=1e9, verbose=1)
     network().fit(x, y, epochs=2, callbacks=reduce, verbose=2)
     assert r"Epoch 2: loss is on a plateau, learning rate 0.01 \u2192 0.001." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [lambda: ReduceLROnPlateau("loss"), lambda: LearningRateScheduler(lambda epoch: 0.1)])
+def test_a_rate_that_a_schedule_drives_is_refused_before_the_first_step(make: Any) -> None:
+    x, y = numbers()
+    model = network()
+    model.compile(lm.optimizers.SGD(lm.schedules.ExponentialDecay(0.1, 10, 0.5)), "mse")
+    with pytest.raises(ArgumentError, match="schedule"):
+        model.fit(x, y, callbacks=make(), verbose=0)
+    assert model.history is not None
+    assert not any(model.history.iterations.values())
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ class ModelCheckpoint(Callback):
     def _save(self, model: nn.Module, state: State) -> None:
         figures = {} if self._every else {name: values[-1] for name, values in state.history.history.items() if values}
         path = Path(self.filepath.format(**{**figures, "epoch": state.epoch, "iteration": state.iteration}))
+        self._write(model, path)
+        if self.verbose:
+            state.note(f"Epoch {state.epoch}: saved {path}.")
+
+    def _write(self, model: nn.Module, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -120,8 +125,6 @@ class ModelCheckpoint(Callback):
                 complaint(f"{_WHERE}: {str(path)!r}", expected="a folder", received=received, fix="Choose another path")
             ) from error
         save_weights(model, path)
-        if self.verbose:
-            state.note(f"Epoch {state.epoch}: saved {path}.")
 
 
 def _fields(filepath: str) -> list[str]:

@@ -14,8 +14,8 @@ from laminar.names import unknown_name
 __all__ = ["Monitor", "number"]
 
 # The figures of `laminar.metrics` by what their names hold, as Keras' metrics say it of themselves.
-_LARGER = ("accuracy", "precision", "recall", "f1", "fbeta", "auc", "r2", "r_squared", "iou", "similarity", "correlation")
-_SMALLER = ("loss", "error", "entropy", "divergence", "hinge", "poisson")
+_LARGER = ("accuracy", "precision", "recall", "f1", "fbeta", "auc", "r2", "iou", "io_u", "similarity", "correlation")
+_SMALLER = ("loss", "error", "entropy", "divergence", "hinge", "huber", "poisson", "logcosh", "log_cosh")
 
 
 def number(

@@ -52,7 +52,7 @@ class Factory(Optimizer):
     """A function from the list of parameters to a torch optimizer, which is given what `model.parameters()` would be.
 
     Raises:
-        ArgumentError: on `create`, if it returns something else.
+        ArgumentError: on `create`, if it returns something else, or an optimizer of parameters it was not given.
 
     >>> import functools
     >>> adamw = functools.partial(torch.optim.AdamW, lr=1e-3)
@@ -72,5 +72,11 @@ class Factory(Optimizer):
             expected = "a function that returns a torch.optim.Optimizer"
             received = f"one that returns {type(optimizer).__name__}"
             fix = "Pass functools.partial(torch.optim.AdamW, lr=1e-3), for example"
+            raise ArgumentError(complaint("optimizer", expected=expected, received=received, fix=fix))
+        own = {id(p) for p in (*weights, *others, *tables)}
+        foreign = sum(id(p) not in own for group in optimizer.param_groups for p in group["params"])
+        if foreign:  # such as a function that leaves its argument aside, when the network has been copied
+            name, expected = type(optimizer).__name__, "a function that uses the parameters it is given, and no others"
+            received, fix = f"{name} with {foreign} others", f"Pass lambda parameters: torch.optim.{name}(parameters, lr=...)"
             raise ArgumentError(complaint("optimizer", expected=expected, received=received, fix=fix))
         return optimizer

@@ -12,6 +12,7 @@ from laminar.plots.filters import feature_maps, image_kernels, kernels
 from laminar.plots.functions import activations
 from laminar.plots.grid import predictions
 from laminar.plots.landscape import paths
+from laminar.plots.ranges import range_test
 from laminar.plots.rates import schedules
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "kernels",
     "paths",
     "predictions",
+    "range_test",
     "save",
     "schedules",
 ]
