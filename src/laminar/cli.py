@@ -76,7 +76,17 @@ _STUDIES = Registry(
     "study",
     {
         name: f"laminar.studies.{name}"
-        for name in ["digits", "filters", "initialization", "landscapes", "mnist", "perceptron", "settings", "transfer"]
+        for name in [
+            "digits",
+            "filters",
+            "initialization",
+            "landscapes",
+            "mnist",
+            "perceptron",
+            "series",
+            "settings",
+            "transfer",
+        ]
     },
 )
 
@@ -107,7 +117,7 @@ def study(
 
         pictures.mkdir(parents=True, exist_ok=True)
         for picture, figure in module.pictures(outcomes).items():
-            typer.echo(str(save(figure, pictures / f"{picture}.png")))
+            typer.echo(str(save(figure, pictures / f"{picture}.png", dpi=90)))
 
 
 def main() -> None:
