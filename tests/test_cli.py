@@ -62,7 +62,7 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert caught.value.code == 1
     assert (
         capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, filters, "
-        "initialization, landscapes, mnist, perceptron, settings, transfer.\n"
+        "initialization, landscapes, mnist, perceptron, series, settings, transfer.\n"
     )
 
 
