@@ -272,7 +272,7 @@ def confusion_matrix(target: Any, predicted: Any, classes: int | None = None) ->
     largest = max((int(labels.max()) for labels in (right, chosen) if labels.size), default=-1)
     count = largest + 1 if classes is None else classes
     for where, labels in (("target", right), ("predicted", chosen)):
-        if not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool):
+        if labels.size and not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool):
             fix = "Pass class numbers, such as probabilities.argmax(1)"
             raise LabelError(
                 complaint(f"confusion_matrix({where}=)", expected="whole numbers", received=str(labels.dtype), fix=fix)
