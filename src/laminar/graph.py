@@ -148,17 +148,20 @@ class Graph:
             raise ArgumentError(complaint("the network's inputs", expected=wanted, received=received, fix=fix))
         return given
 
-    def producer(self, output: int) -> str | None:
-        """Return the name of the module that output number `output` comes from, if nothing else takes what it returns."""
-        values: list[Any] = []
-        map_leaves(lambda leaf, _: values.append(leaf), (self.outputs, [(s.args, s.kwargs) for s in self.steps]))
-        value = [v for v in values if isinstance(v, _Value)][output]
-        number = value.step - len(self.names)
-        if number < 0 or not self.steps[number].is_module:
-            return None
-        name = self.steps[number].target
-        alone = sum(isinstance(v, _Value) and v.step == value.step for v in values) == 1
-        return name if alone and sum(s.is_module and s.target == name for s in self.steps) == 1 else None
+    def tail(self, output: int = 0) -> list[str]:
+        """Return the names of the modules that an output goes through last, in order, each called once and used by the next."""
+        uses = [v.step for v in _values((self.outputs, [(s.args, s.kwargs) for s in self.steps]))]
+        called = [s.target for s in self.steps if s.is_module]
+        names: list[str] = []
+        value: _Value | None = _values(self.outputs)[output]
+        while value is not None and value.step >= len(self.names) and not value.path and uses.count(value.step) == 1:
+            step = self.steps[value.step - len(self.names)]
+            if not step.is_module or called.count(step.target) != 1:
+                break
+            names.insert(0, step.target)
+            plain = len(step.args) == 1 and not step.kwargs and isinstance(step.args[0], _Value)
+            value = step.args[0] if plain else None
+        return names
 
     # -- the function that runs ------------------------------------------------------------------------------------------
 
@@ -173,7 +176,8 @@ class Graph:
     def _fx(self) -> fx.Graph:
         """Return the graph as torch.fx has it."""
         graph = fx.Graph()
-        results = [graph.placeholder(name if name.isidentifier() else "x") for name in self.names]
+        # numbered: torch.fx renames what Python has a word for, "input" among them, and may then use one name for two
+        results = [graph.placeholder(f"x{i}") for i in range(len(self.names))]
 
         def node(leaf: Any, _: Any) -> Any:
             if isinstance(leaf, _Held):
@@ -204,6 +208,12 @@ class Graph:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.prepare()
+
+
+def _values(nest: Any) -> list[_Value]:
+    found: list[Any] = []
+    map_leaves(lambda leaf, _: found.append(leaf), nest)
+    return [leaf for leaf in found if isinstance(leaf, _Value)]
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -332,10 +342,8 @@ def _input_names(inputs: Any, refs: Sequence[Ref]) -> tuple[str, ...]:
 def _output_names(outputs: Any, graph: Graph) -> tuple[str, ...]:
     if isinstance(outputs, dict):
         return tuple(map(str, outputs))
-    values: list[Any] = []
-    map_leaves(lambda leaf, _: values.append(leaf), graph.outputs)
     called = [*graph.names, *(s.target.rpartition(".")[2].lstrip("@") for s in graph.steps)]
-    return _numbered([called[v.step] for v in values])
+    return _numbered([called[v.step] for v in _values(graph.outputs)])
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ class Model(Network):
         seed = arguments.seed_of("fit(seed=)", seed)
         of_order = int(torch.randint(2**62, ())) if seed is None else seed
         order = Order(size, arguments.shuffle_of(shuffle), drop_last, of_order)
-        training, validation = arguments.parts((x, y, sample_weight), validation_data, validation_split)
+        training, validation = arguments.parts((self._arranged(x), y, sample_weight), validation_data, validation_split)
         with arguments.noise(seed, recipe.device, "data"):
             batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
             adapt.adapt(self, batches)
@@ -237,7 +237,7 @@ class Model(Network):
         batches = self._batches((x, None, None), Order(size), device, labelled=False)
         head = _PLAIN if recipe is None else self._find_head(recipe, batches)
         output = evaluation.predict(self, batches, head)
-        first = x[0] if isinstance(x, tuple) and x else x
+        first = next(iter(x.values() if isinstance(x, dict) else x)) if isinstance(x, tuple | dict) and x else x
         return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 
     def classify(self, x: Any, *, batch_size: int = 512) -> Any:
@@ -288,7 +288,8 @@ class Model(Network):
             dtype=next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype()),
             ready=ready,
             prepare=prepare if labelled else None,
-            keep_integers=any(map(shapes.takes_whole_numbers, self.modules())),
+            keep_integers=self._whole_numbers(),
+            arrange=self._arranged,
             class_weight=class_weight,
         )
         batches = make_batches(data, order, device, converter)
@@ -296,6 +297,20 @@ class Model(Network):
             batches.example()  # a stream is looked into only when it is asked
         self.to(device)
         return batches
+
+    def _whole_numbers(self) -> bool | list[bool]:
+        """Return whether inputs of whole numbers stay so, for each input where `Input` has told."""
+        if self._graph is None:
+            return any(map(shapes.takes_whole_numbers, self.modules()))
+        return [not dtype.is_floating_point for dtype in self._graph.dtypes]
+
+    def _arranged(self, x: Any) -> Any:
+        """Return the inputs of a dict or of a list of arrays, as a tuple, where `Input` has told which there are."""
+        if self._graph is None or not isinstance(x, list | dict):
+            return x
+        several = len(x) == len(self._graph.names) > 1 and all(hasattr(t, "__array__") for t in x)
+        found = self._graph.arranged(x) if isinstance(x, dict) or several else x
+        return found[0] if isinstance(found, tuple) and len(found) == 1 else found
 
     def _validation(
         self, data: arguments.Triple, recipe: Recipe, chosen: Sequence[metrics.Metric], head: Head

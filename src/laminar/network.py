@@ -59,6 +59,17 @@ class Network(nn.Module):
     forward: Callable[..., Any] = _run_graph
     """Return the outputs for a batch; see the class."""
 
+    def tail(self) -> list[nn.Module]:
+        """Return the children that the output goes through last, in order, each used by the next alone.
+
+        All of a chain; the last ones of a network made from inputs and one output; none where nobody can tell.
+        """
+        if self.is_chain:
+            return list(self.children())
+        graph = self._graph if type(self).forward is Network.forward else None
+        names = graph.tail() if graph is not None and len(graph.output_names) == 1 else []
+        return [self.get_submodule(name) for name in names]
+
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         """Return the outputs, (B, ...); symbols, where the network is called on symbols as a part of another one."""
         if symbols.any_symbol(inputs, kwargs):

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.hooks import RemovableHandle
 
 from laminar.errors import LaminarError, LayerError, complaint
-from laminar.snapshots import Before, is_lazy, is_unbuilt, values_kept
+from laminar.snapshots import Before, is_lazy, is_unbuilt, lazy_twins, values_kept
 
 __all__ = [
     "Record",
@@ -436,7 +436,7 @@ def imagined(module: nn.Module) -> Iterator[nn.Module]:
     True
     """
     held = [*module.parameters(), *module.buffers()]
-    memo: dict[int, Any] = {id(t): _imagine(t) for t in held if not nn.parameter.is_lazy(t)}
+    memo = lazy_twins(module) | {id(t): _imagine(t) for t in held if not nn.parameter.is_lazy(t)}
     with _set(_IMAGINING):
         yield copy.deepcopy(module, memo)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Before", "is_lazy", "is_unbuilt", "values_kept"]
+__all__ = ["Before", "is_lazy", "is_unbuilt", "lazy_twins", "values_kept"]
 
 
 class _Noted(NamedTuple):
@@ -90,3 +90,9 @@ def values_kept(module: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value in written:
                 tensor.copy_(value)
+
+
+def lazy_twins(module: nn.Module) -> dict[int, Any]:
+    """Return, by identity, new tensors for those of `module` that wait for a shape: torch does not copy lazy buffers itself."""
+    held = [t for t in [*module.parameters(), *module.buffers()] if nn.parameter.is_lazy(t)]
+    return {id(t): type(t)(t.requires_grad, device=t.device, dtype=t.dtype) for t in held}  # type: ignore[call-arg]  # both take these

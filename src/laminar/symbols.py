@@ -21,9 +21,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from laminar.errors import ArgumentError, LayerError, complaint
+from laminar.errors import ArgumentError, LaminarError, LayerError, complaint
 from laminar.shapes import Shape, format_batch, imagined, on_meta, run_for_shapes
-from laminar.snapshots import Before, is_lazy, is_unbuilt, values_kept
+from laminar.snapshots import Before, is_lazy, is_unbuilt, lazy_twins, values_kept
 
 __all__ = ["BATCH", "Node", "Ref", "Symbol", "any_symbol", "call", "input_symbol", "map_leaves", "refer"]
 
@@ -81,6 +81,10 @@ class Symbol(Tensor):
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         """Return class and shape."""
         return f"Symbol{format_batch(_plain_shape(self)[1:])}"
+
+    def __iter__(self) -> Iterator[Any]:
+        """Refuse to go through a batch that is not there."""
+        raise _as_data("for ... in x")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Refuse copies and files: a symbol is part of a program, not of a network."""
@@ -173,7 +177,7 @@ def _ref(symbol: Symbol) -> Ref:
 
 _DATA = {
     "__array__": "np.asarray(x)", "__bool__": "if x", "__complex__": "complex(x)", "__contains__": "in x",
-    "__float__": "float(x)", "__index__": "a number", "__int__": "int(x)", "__iter__": "for ... in x", "__len__": "len(x)",
+    "__float__": "float(x)", "__index__": "a number", "__int__": "int(x)", "__len__": "len(x)",
     "__reversed__": "reversed(x)", "backward": "x.backward()", "data_ptr": "x.data_ptr()", "item": "x.item()",
     "nonzero": "x.nonzero()", "numpy": "x.numpy()", "tolist": "x.tolist()",
 }  # fmt: skip
@@ -193,15 +197,17 @@ def _as_data(what: str) -> LayerError:
 def _record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return what `func` returns, as symbols, and remember the call."""
     name = getattr(func, "__name__", "")
-    if name in _DATA:
-        raise _as_data(_DATA[name])
     replay = _under_way()
+    if name in _DATA and (replay is None or name != "__len__"):  # somebody else's module makes its shapes when it runs
+        raise _as_data(_DATA[name])
+    if replay is None:
+        _refuse_in_place(name, kwargs)
     result = _computed(func, args, kwargs)
     if not any(isinstance(leaf, Tensor) for leaf in _leaves(result)):
         return result
     if replay is not None:
         return replay.mark(result)
-    _refuse(func, name, args, kwargs)
+    _refuse_batch(name, args, kwargs)
     return _spread(result, Node(_target(func, name), refer(args), refer(kwargs)))
 
 
@@ -243,8 +249,7 @@ def _target(func: Any, name: str) -> str:
     return str(known)
 
 
-def _refuse(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuse what would not mean the same when the network runs: writing in place, and a batch size baked in."""
+def _refuse_in_place(name: str, kwargs: dict[str, Any]) -> None:
     in_place = name.endswith("_") and not name.endswith("__")
     if in_place or name in ("__setitem__", "__set__") or name.startswith("__i") or kwargs.get("inplace") or "out" in kwargs:
         raise LayerError(
@@ -255,9 +260,11 @@ def _refuse(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
                 fix="Write x = x + 1 for x += 1, torch.relu(x) for x.relu_()",
             )
         )
+
+
+def _refuse_batch(name: str, args: Any, kwargs: Any) -> None:
+    """Refuse a batch size that became a number: the network would be one for this batch alone."""
     for leaf in _leaves((args, kwargs)):
-        if isinstance(leaf, torch.Size):
-            _refuse(func, name, tuple(leaf), {})
         if isinstance(leaf, int) and not isinstance(leaf, bool) and leaf and leaf % BATCH == 0:
             raise LayerError(
                 complaint(
@@ -316,6 +323,7 @@ class _Inside:
 
 
 _REPLAY: ContextVar[_Replay | None] = ContextVar("laminar_replay", default=None)
+_HOOKED: ContextVar[tuple[dict[str, Any], _Replay] | None] = ContextVar("laminar_hooked", default=None)
 _MARK = "_laminar_call"
 
 
@@ -356,35 +364,67 @@ class _Replay:
                 self.returned.setdefault((leaf._origin.number, leaf._origin.path), path)
 
         with _replaying(again), torch.random.fork_rng(devices=[]), _unchanged(self.module) as module:
-            map_leaves(place, module(*args, **kwargs))
+            try:
+                map_leaves(place, module(*args, **kwargs))
+            except LaminarError:
+                raise
+            except Exception as error:
+                raise _failure(self.module, args, kwargs, error) from error
         self.node = Node(self.module, refer(args), refer(kwargs))
 
 
-class _Ending:
-    """Lies among the locals of a call's frame, and so goes when the call ends: then its buffers are put back.
+def _failure(module: nn.Module, args: Any, kwargs: Any, error: Exception) -> LayerError:
+    given = " and ".join(format_batch(s.observation) for s in _leaves((args, kwargs)) if isinstance(s, Symbol))
+    first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+    return LayerError(
+        complaint(
+            f"layer {type(module).__name__}",
+            expected="an input that its forward can take",
+            received=f"{given}, on which it raised {type(error).__name__}: {first}",
+            fix="Check it against the output of the layer before it",
+        )
+    )
 
-    There is no data to learn from in a call on symbols, so a count of batches, say, must not grow.
+
+class _Ending:
+    """Lies among the locals of a call's frame, and so goes when the call ends; it then puts back what the call wrote.
+
+    There is no data to learn from in a call on symbols, so a count of batches, say, must not grow; and a module that keeps what
+    it saw last must not keep symbols.
     """
 
     def __init__(self, replay: _Replay) -> None:
         self.replay = replay
+        self._attributes = [(m, dict(m.__dict__)) for m in replay.module.modules()]
         self._values = values_kept(replay.module)
-        self._values.__enter__()
+        with torch._C.DisableTorchFunctionSubclass():
+            self._values.__enter__()
 
     def __del__(self) -> None:
-        self._values.__exit__(None, None, None)
+        for module, before in self._attributes:
+            for name in [n for n, value in module.__dict__.items() if type(value) is Symbol]:
+                old = before.get(name)
+                module.__dict__[name] = None if type(old) is Symbol else old
+        with torch._C.DisableTorchFunctionSubclass():
+            self._values.__exit__(None, None, None)
 
 
 def _pending_of(frame: FrameType) -> _Replay:
     """Return what is known of the call in `frame`, having run its module a second time if nothing is."""
     local = frame.f_locals
-    args, kwargs = local["args"], local["kwargs"]
-    ending = kwargs.get(_MARK)
-    if ending is None:
-        replay = _Replay(local["self"])
-        replay.run(args, kwargs)
-        ending = kwargs[_MARK] = _Ending(replay)  # the frame's own dict: forward has had a copy of it
-    replay = ending.replay
+    module, args, kwargs = local["self"], local["args"], local["kwargs"]  # the last is the frame's own: forward gets a copy
+    ending, hooked = kwargs.get(_MARK), _HOOKED.get()
+    if ending is not None:
+        known: _Replay = ending.replay
+        return known
+    if hooked is not None and hooked[0] is kwargs:
+        return hooked[1]
+    replay = _Replay(module)
+    replay.run(args, kwargs)
+    if module._forward_pre_hooks or module._forward_hooks_with_kwargs:  # which would be handed the frame's own
+        _HOOKED.set((kwargs, replay))
+    else:
+        kwargs[_MARK] = _Ending(replay)
     return replay
 
 
@@ -400,14 +440,18 @@ def _replaying(replay: _Replay) -> Iterator[None]:
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[nn.Module]:
     if any(is_lazy(m) for m in module.modules()):  # what it makes of itself cannot be taken back
-        yield copy.deepcopy(module)
+        yield copy.deepcopy(module, lazy_twins(module))
         return
     before = Before(module)
+    values = values_kept(module)
+    with torch._C.DisableTorchFunctionSubclass():  # it may hold symbols
+        values.__enter__()
     try:
-        with values_kept(module):
-            yield module
+        yield module
     finally:
         before.put_back()
+        with torch._C.DisableTorchFunctionSubclass():
+            values.__exit__(None, None, None)
 
 
 def _under_way() -> _Replay | None:

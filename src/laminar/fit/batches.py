@@ -212,6 +212,7 @@ def make_batches(data: tuple[Any, Any, Any], order: Order, device: torch.device,
         DataError, LabelError, DtypeError: naming what is wrong with the data.
     """
     x, y, weight = _unpacked(data)
+    x = converter.arrange(x)
     if _is_array(x):
         return _InMemory(converter.whole(x, y, weight), order, device)
     by_number = isinstance(x, Dataset) and not isinstance(x, IterableDataset)

@@ -211,14 +211,16 @@ class Converter:
         ready: told of the inputs before anything else is done with them, to build the network or check their shape.
         prepare: checks labels and brings them into the form, and the given float dtype, that the loss takes; None where
             labels are left aside.
-        keep_integers: whether inputs of whole numbers stay so (a network with an embedding).
+        keep_integers: whether inputs of whole numbers stay so (a network with an embedding); for each input where they differ.
+        arrange: brings the inputs of a dict, or of a list of arrays, into the network's order.
         class_weight: class -> weight, multiplied into the sample weights.
     """
 
     dtype: torch.dtype
     ready: Callable[[Inputs], None]
     prepare: Prepare | None
-    keep_integers: bool = False
+    keep_integers: bool | Sequence[bool] = False
+    arrange: Callable[[Any], Any] = lambda x: x
     class_weight: ClassWeight | None = None
 
     @property
@@ -264,15 +266,19 @@ class Converter:
         return self.whole(x, y, weight)
 
     def _inputs(self, x: Any, where: str = "x") -> Inputs:
+        x = self.arrange(x)
         # a DataLoader hands several inputs over in a list
         if isinstance(x, (tuple, list)) and len(x) and all(getattr(t, "ndim", 0) for t in x):
-            tensors = tuple(self._input(t, f"{where}[{i}]") for i, t in enumerate(x))
+            tensors = tuple(self._input(t, f"{where}[{i}]", i) for i, t in enumerate(x))
             same_length({f"{where}[{i}]": len(t) for i, t in enumerate(tensors)})
             return tensors
         return self._input(x, where)
 
-    def _input(self, x: Any, where: str) -> Tensor:
-        tensor = to_tensor(x, where, self.dtype, keep_integers=self.keep_integers)
+    def _input(self, x: Any, where: str, number: int = 0) -> Tensor:
+        keep = self.keep_integers
+        if not isinstance(keep, bool):  # too many inputs are for the network to refuse
+            keep = number < len(keep) and keep[number]
+        tensor = to_tensor(x, where, self.dtype, keep_integers=keep)
         _check_inputs(tensor, where)
         return tensor
 

@@ -97,19 +97,17 @@ def last_module(module: nn.Module) -> nn.Module:
     >>> last_module(nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.ReLU(), nn.Softmax(1))))
     Softmax(dim=1)
     """
-    while _is_chain(module):
-        children = list(module._modules.values())
-        if not children or children[-1] is None:
-            break
-        module = children[-1]
+    while tail := _tail(module):
+        module = tail[-1]
     return module
 
 
-def _is_chain(module: nn.Module) -> bool:
-    """Return whether the last child's output is the module's: not so where a subclass has a forward of its own."""
+def _tail(module: nn.Module) -> list[nn.Module]:
+    """Return the children that the module's output goes through last, in order; none where a forward of its own hides them."""
     if isinstance(module, nn.Sequential):
-        return type(module).forward is nn.Sequential.forward
-    return bool(getattr(module, "is_chain", False))
+        return list(module) if type(module).forward is nn.Sequential.forward else []
+    # the mark of a Network, which stands above this file
+    return module.tail() if hasattr(module, "is_chain") else []  # type: ignore[no-any-return, operator]  # a method of it
 
 
 def find_axis(model: nn.Module) -> int | None:
@@ -135,10 +133,10 @@ def find_axis(model: nn.Module) -> int | None:
 
 def _from_the_end(module: nn.Module) -> Iterator[nn.Module]:
     """Return the modules of a chain, and of the chains in it, from the last to the first."""
-    if not _is_chain(module):
+    tail = _tail(module)
+    if not tail:
         yield module
-        return
-    for child in reversed(list(module.children())):
+    for child in reversed(tail):
         yield from _from_the_end(child)
 
 
