@@ -15,6 +15,7 @@ from laminar.layers.activation import (
     Softplus,
     Tanh,
 )
+from laminar.layers.attention import MultiHeadAttention
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.conv import Conv1D, Conv2D, Conv3D
@@ -51,6 +52,7 @@ from laminar.layers.pool import AveragePooling1D, AveragePooling2D, AveragePooli
 from laminar.layers.prelu import PReLU
 from laminar.layers.preprocessing import Normalization, Rescaling
 from laminar.layers.recurrent import GRU, LSTM, SimpleRNN
+from laminar.layers.residual import Residual
 from laminar.layers.separable import DepthwiseConv2D, SeparableConv2D
 from laminar.layers.spatial import (
     Cropping1D,
@@ -117,6 +119,7 @@ __all__ = [
     "Maximum",
     "Maxout",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -125,6 +128,7 @@ __all__ = [
     "ReLU",
     "Rescaling",
     "Reshape",
+    "Residual",
     "SeparableConv2D",
     "SiLU",
     "Sigmoid",
