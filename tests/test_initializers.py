@@ -16,9 +16,20 @@ from torch import nn
 
 from laminar import initializers
 from laminar.errors import ArgumentError, ShapeError, UnknownNameError
-from laminar.initializers import INITIALIZERS, Constant, Given, Initializer, Normal, Orthogonal, Uniform, VarianceScaling
+from laminar.initializers import (
+    INITIALIZERS,
+    Constant,
+    Given,
+    Identity,
+    Initializer,
+    Orthogonal,
+    RandomNormal,
+    RandomUniform,
+    VarianceScaling,
+)
+from laminar.initializers.scaled import STD_WITHIN_TWO
 
-RANDOM = [name for name in INITIALIZERS if name not in ("zeros", "ones")]
+RANDOM = [name for name in INITIALIZERS if name not in ("zeros", "ones", "constant", "identity")]
 SHAPES = st.lists(st.integers(1, 6), min_size=2, max_size=5).map(tuple)
 
 
@@ -29,6 +40,7 @@ def fresh(seed: int = 3) -> torch.Generator:
 # ── against torch, to the bit ────────────────────────────────────────────────────────────────────────────────────────────
 
 TORCH: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
+    "constant": lambda t, g: nn.init.zeros_(t),
     "zeros": lambda t, g: nn.init.zeros_(t),
     "ones": lambda t, g: nn.init.ones_(t),
     "normal": lambda t, g: nn.init.normal_(t, 0, 0.01, generator=g),
@@ -61,7 +73,7 @@ def test_same_as_torch(name: str, shape: tuple[int, ...], seed: int) -> None:
 
 def test_every_name_has_a_torch_twin_or_a_distribution_test() -> None:
     """A new name must be added to one of the two tests."""
-    assert {initializers.INITIALIZERS.name_of(n) for n in TORCH} | {"variance_scaling"} == set(INITIALIZERS)
+    assert {initializers.INITIALIZERS.name_of(n) for n in TORCH} | {"variance_scaling", "identity"} == set(INITIALIZERS)
 
 
 @given(shape=SHAPES)
@@ -99,7 +111,7 @@ def test_published_distribution(name: str, distribution: Any) -> None:
     assert stats.kstest(values.astype(float), distribution.cdf).pvalue > 0.01
 
 
-@pytest.mark.parametrize("distribution", ["normal", "uniform", "truncated_normal"])
+@pytest.mark.parametrize("distribution", ["untruncated_normal", "uniform", "truncated_normal"])
 @pytest.mark.parametrize(("mode", "n"), [("fan_in", FAN_IN), ("fan_out", FAN_OUT), ("fan_avg", (FAN_IN + FAN_OUT) / 2)])
 def test_variance_scaling_has_the_variance(distribution: str, mode: str, n: float) -> None:
     """The variance is scale / n; truncation does not shrink it."""
@@ -110,7 +122,7 @@ def test_variance_scaling_has_the_variance(distribution: str, mode: str, n: floa
 
 def test_correction_for_truncation() -> None:
     """The constant in the file is SciPy's standard deviation of a normal truncated at two."""
-    assert pytest.approx(stats.truncnorm(-2, 2).std(), rel=1e-12) == initializers._STD_WITHIN_TWO
+    assert pytest.approx(stats.truncnorm(-2, 2).std(), rel=1e-12) == STD_WITHIN_TWO
 
 
 def test_one_axis_counts_as_both_fans() -> None:
@@ -125,6 +137,12 @@ def test_orthogonal(shape: tuple[int, ...], gain: float) -> None:
     w = Orthogonal(gain)(shape, generator=fresh()).flatten(1).double()
     w = w if len(w) <= w.shape[1] else w.T
     torch.testing.assert_close(w @ w.T, gain**2 * torch.eye(len(w), dtype=torch.float64), rtol=0, atol=1e-5)
+
+
+@given(rows=st.integers(1, 5), columns=st.integers(1, 5), gain=st.floats(-2, 2))
+def test_identity(rows: int, columns: int, gain: float) -> None:
+    """Also where it is not square."""
+    np.testing.assert_allclose(Identity(gain)((rows, columns)), gain * np.eye(rows, columns), rtol=1e-6, atol=1e-30)
 
 
 # ── generator, seed, dtype, device ───────────────────────────────────────────────────────────────────────────────────────
@@ -226,10 +244,10 @@ SPECS = "a name, a number, a tensor, an Initializer or a function of the shape"
         (
             lambda: initializers.get("he_norm"),
             UnknownNameError,
-            "initializer 'he_norm' is unknown. Did you mean 'he_normal'? Known: glorot_normal, glorot_relu_normal, "
-            "glorot_relu_uniform, glorot_uniform, he_normal, he_uniform, kaiming_normal, kaiming_uniform, lecun_normal, "
-            "lecun_uniform, normal, ones, orthogonal, random_normal, random_uniform, standard_normal, truncated_normal, "
-            "uniform, variance_scaling, xavier_normal, xavier_uniform, zeros.",
+            "initializer 'he_norm' is unknown. Did you mean 'he_normal'? Known: constant, glorot_normal, glorot_relu_normal, "
+            "glorot_relu_uniform, glorot_uniform, he_normal, he_uniform, identity, kaiming_normal, kaiming_uniform, "
+            "lecun_normal, lecun_uniform, normal, one, ones, orthogonal, random_normal, random_uniform, standard_normal, truncated_normal, "
+            "uniform, variance_scaling, xavier_normal, xavier_uniform, zero, zeros.",
         ),
         (
             lambda: initializers.get(None),  # type: ignore[arg-type]
@@ -237,9 +255,9 @@ SPECS = "a name, a number, a tensor, an Initializer or a function of the shape"
             f'initializer: expected {SPECS}, received None. Pass "glorot_uniform", for example.',
         ),
         (
-            lambda: initializers.get(Normal),
+            lambda: initializers.get(RandomNormal),
             ArgumentError,
-            f"initializer: expected {SPECS}, received the class Normal. Pass Normal() with parentheses.",
+            f"initializer: expected {SPECS}, received the class RandomNormal. Pass RandomNormal() with parentheses.",
         ),
         (
             lambda: initializers.get(math.nan),
@@ -247,14 +265,14 @@ SPECS = "a name, a number, a tensor, an Initializer or a function of the shape"
             "Constant(value=): expected a finite number, received nan. Pass such a number.",
         ),
         (
-            lambda: Normal(std=-1),
+            lambda: RandomNormal(stddev=-1),
             ArgumentError,
-            "Normal(std=): expected a finite number of at least 0, received -1. Pass such a number.",
+            "RandomNormal(stddev=): expected a finite number of at least 0, received -1. Pass such a number.",
         ),
         (
-            lambda: Uniform(1.0, 1.0),
+            lambda: RandomUniform(1.0, 1.0),
             ArgumentError,
-            "Uniform(high=): expected a finite number above 1, received 1.0. Pass such a number.",
+            "RandomUniform(maxval=): expected a finite number above 1, received 1.0. Pass such a number.",
         ),
         (
             lambda: VarianceScaling(mode="fan"),
@@ -264,7 +282,7 @@ SPECS = "a name, a number, a tensor, an Initializer or a function of the shape"
         (
             lambda: VarianceScaling(distribution="cauchy"),
             ArgumentError,
-            "VarianceScaling(distribution=): expected one of truncated_normal, normal, uniform, received 'cauchy'. "
+            "VarianceScaling(distribution=): expected one of truncated_normal, untruncated_normal, uniform, received 'cauchy'. "
             "Pass 'truncated_normal', for example.",
         ),
         (
@@ -272,6 +290,11 @@ SPECS = "a name, a number, a tensor, an Initializer or a function of the shape"
             ShapeError,
             "Orthogonal(): expected a shape of at least 2 axes, received (3,). "
             'Use another initializer there, for example "normal".',
+        ),
+        (
+            lambda: Identity()((3, 3, 2)),
+            ShapeError,
+            'Identity(): expected a shape of 2 axes, received (3, 3, 2). Use another initializer there, for example "orthogonal".',
         ),
         (
             lambda: initializers.get(torch.ones(1))((20,)),

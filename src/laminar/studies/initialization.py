@@ -20,8 +20,8 @@ from laminar.sequential import Sequential
 __all__ = ["INITIALIZATIONS", "Outcome", "as_rows", "measure", "network", "study", "table"]
 
 INITIALIZATIONS: Mapping[str, Callable[[], Any]] = {
-    "N(0, 1)": lambda: initializers.Normal(std=1.0),
-    "N(0, 0.01)": lambda: initializers.Normal(std=0.01),
+    "N(0, 1)": lambda: initializers.RandomNormal(stddev=1.0),
+    "N(0, 0.01)": lambda: initializers.RandomNormal(stddev=0.01),
     "He": lambda: initializers.get("he_normal"),
 }
 """Name -> initializer of every weight: normal with standard deviation 1 or 0.01, and He's √(2/fan-in)."""
