@@ -167,10 +167,11 @@ class MultiHeadAttention(Layer):
         if return_attention_scores or _transformed(q):
             scores = _weights(q, k, mask, causal)
             z = F.dropout(scores, dropped) @ v
-        else:
-            z = F.scaled_dot_product_attention(q, k, v, mask, dropped, is_causal=causal)
-            if mask is not None:
-                z = torch.where(mask.any(-1, keepdim=True), z, 0.0)  # some kernels return the mean of what must not be seen
+        elif mask is None:
+            z = F.scaled_dot_product_attention(q, k, v, None, dropped, is_causal=causal)
+        else:  # a query that may look nowhere looks everywhere, which no kernel takes amiss, and is then given nothing
+            some = mask.any(-1, keepdim=True)
+            z = torch.where(some, F.scaled_dot_product_attention(q, k, v, mask | ~some, dropped), 0.0)
         output = F.linear(z.transpose(-3, -2).flatten(-2), self.output_weight, self.output_bias)
         return (output, scores) if return_attention_scores else output
 
