@@ -44,6 +44,8 @@ NETWORKS: dict[str, tuple[Callable[[int], lm.Model], int]] = {
     "nn.Linear": (lambda c: lm.Sequential([nn.Linear(FEATURES, c), nn.Dropout(0.0)]), 2),
     "own forward": (lambda c: Own(dense(c)), 2),
     "own forward, softmax": (lambda c: Own(dense(c), lambda z: z.softmax(-1)), 2),
+    "LSTM": (lambda c: lm.Sequential([L.LSTM(c, return_sequences=True), nn.Softmax(-1)]), 2),
+    "TimeDistributed": (lambda c: lm.Sequential([L.TimeDistributed(dense(c)), L.Softmax(-1)]), 2),
     "Conv": (lambda c: lm.Sequential([nn.Conv1d(STEPS, c, 1)]), 1),
     "Conv, Softmax": (lambda c: lm.Sequential([nn.Conv1d(STEPS, c, 1), L.Softmax()]), 1),
     "Conv, own forward": (lambda c: Own(nn.Conv1d(STEPS, c, 1)), 1),
@@ -152,6 +154,9 @@ def test_where_the_classes_are() -> None:
     assert find_axis(lm.Sequential([dense(3), L.Activation("softmax")])) == -1
     assert find_axis(nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 2, 1), nn.Softmax(1)))) == 1
     assert find_axis(nn.Sequential(nn.Linear(2, 2), nn.Flatten())) is None
+    assert find_axis(L.Bidirectional(L.GRU(3, return_sequences=True))) == -1
+    assert find_axis(L.TimeDistributed(L.Conv2D(3, 1))) == 2
+    assert find_axis(L.TimeDistributed(L.Flatten())) is None
 
 
 def test_labels_of_the_other_axis_are_refused() -> None:

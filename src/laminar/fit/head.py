@@ -21,6 +21,8 @@ from laminar import activations
 from laminar.fit.convert import Inputs
 from laminar.fit.forward import forward, inference
 from laminar.layers.activation import ActivatedLayer, Activation, Softmax
+from laminar.layers.recurrence import Recurrence
+from laminar.layers.wrappers import Bidirectional, TimeDistributed
 from laminar.losses import Loss
 
 __all__ = ["Head", "find_axis", "find_head", "last_module"]
@@ -107,11 +109,13 @@ def _tail(module: nn.Module) -> list[nn.Module]:
     if isinstance(module, nn.Sequential):
         return list(module) if type(module).forward is nn.Sequential.forward else []
     # the mark of a Network, which stands above this file
-    return module.tail() if hasattr(module, "is_chain") else []  # type: ignore[no-any-return, operator]  # a method of it
+    return module.tail() if hasattr(module, "is_chain") else []  # type: ignore[operator]  # a method of it
 
 
 def find_axis(model: nn.Module) -> int | None:
     """Return where a network has its classes in a batch of outputs, if its last layer tells: -1 behind Dense, 1 behind Conv.
+
+    Activations and dropout after that layer are looked through.
 
     >>> (
     ...     find_axis(nn.Sequential(nn.Conv1d(3, 5, 1), nn.Softmax(1))),
@@ -121,8 +125,11 @@ def find_axis(model: nn.Module) -> int | None:
     (1, -1, None)
     """
     for module in _from_the_end(model):
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear | Recurrence | Bidirectional):
             return -1
+        if isinstance(module, TimeDistributed):  # which puts the steps before the axes of its layer
+            axis = find_axis(module.layer)
+            return axis + 1 if axis is not None and axis > 0 else axis
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             return 1
         if not isinstance(module, _KEEPS_THE_AXES):
