@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any, overload
 
@@ -116,8 +116,8 @@ def _columns(values: Any, targets: int | Sequence[int] | None) -> Any:
     if targets is None:
         return values
     features = values.shape[1] if values.ndim == 2 else 1
-    asked = [targets] if isinstance(targets, Integral) else list(targets)  # type: ignore[arg-type]  # told apart by its type
-    if not asked or any(isinstance(c, bool) or not isinstance(c, Integral) or not 0 <= c < features for c in asked):
+    asked: list[Any] = list(targets) if isinstance(targets, Iterable) else [targets]
+    if not asked or any(isinstance(c, bool) or not isinstance(c, Integral) or not 0 <= int(c) < features for c in asked):
         raise _wrong("targets", f"columns from 0 to {features - 1}", targets, "Pass targets=0, say")
     if values.ndim == 1:
         return values if isinstance(targets, Integral) else values[:, None]

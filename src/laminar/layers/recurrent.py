@@ -44,9 +44,9 @@ class SimpleRNN(Recurrence):
 
     def fused(self, x: Tensor, states: States) -> tuple[Tensor, States] | None:
         """Return h of every step and of the last; torch has kernels for tanh and ReLU."""
-        kernel = {activations.tanh: torch.rnn_tanh, activations.relu: torch.rnn_relu}.get(self.activation)
-        if kernel is None:
+        if self.activation not in (activations.tanh, activations.relu):
             return None
+        kernel = torch.rnn_tanh if self.activation is activations.tanh else torch.rnn_relu
         biases = () if self.bias is None else (self.bias, torch.zeros_like(self.bias))
         weights = self.kernel_weights(x, biases)
         output, h = kernel(x, states[0][None], weights, self.use_bias, 1, 0.0, torch.is_grad_enabled(), False, True)

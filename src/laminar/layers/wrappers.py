@@ -212,7 +212,8 @@ class TimeDistributed(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, steps, ...), the layer's output for each step of x (B, steps, ...)."""
         z: Tensor = self.layer(x.flatten(0, 1))
-        return z.unflatten(0, x.shape[:2])
+        steps: Tensor = z.unflatten(0, x.shape[:2])
+        return steps
 
     def arithmetic(self, shape: Shape) -> Arithmetic:
         """Return the arithmetic of the layer at one step."""
