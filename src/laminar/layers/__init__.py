@@ -16,6 +16,7 @@ from laminar.layers.activation import (
     Tanh,
 )
 from laminar.layers.attention import MultiHeadAttention
+from laminar.layers.augment import RandomCrop, RandomFlip
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.conv import Conv1D, Conv2D, Conv3D
@@ -67,6 +68,8 @@ from laminar.layers.spatial import (
     ZeroPadding3D,
 )
 from laminar.layers.transpose import Conv2DTranspose
+from laminar.layers.values import Cutout, RandomBrightness, RandomContrast, RandomErasing
+from laminar.layers.warp import RandomRotation, RandomTranslation, RandomZoom
 from laminar.layers.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
@@ -92,6 +95,7 @@ __all__ = [
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
+    "Cutout",
     "Dense",
     "DepthwiseConv2D",
     "Dot",
@@ -125,6 +129,14 @@ __all__ = [
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "Rescaling",
     "Reshape",
