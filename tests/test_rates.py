@@ -41,7 +41,7 @@ def test_it_ends_when_the_loss_has_diverged() -> None:
     """The rate at the smallest loss is near 1, from where on w grows; the test ends long before the rate of 1e6."""
     model, x, y = quadratic()
     found = range_test(model, x, y, low=1e-3, high=1e6, iterations=200)
-    assert found.diverged
+    assert found.diverged is True
     assert found.rates[-1] < 10
     assert 0.5 < found.at_minimum < 1.6
     assert found.suggestion == pytest.approx(found.at_minimum / 10)

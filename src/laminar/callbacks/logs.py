@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -84,7 +85,7 @@ class CSVLogger(Callback):
         except OSError as error:
             raise self._refused(error) from error
 
-    def _write(self, row: list[object] | list[str], mode: str) -> None:
+    def _write(self, row: Sequence[object], mode: str) -> None:
         try:  # opened for each row: nothing is left to be written or closed when a training ends with an error
             with self.path.open(mode, newline="", encoding="utf-8") as file:
                 csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(row)

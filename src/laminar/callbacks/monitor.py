@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from functools import cached_property
 from typing import Any
 
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.state import State
+from laminar.layers.core import is_number
 from laminar.names import unknown_name
 
 __all__ = ["Monitor", "number"]
@@ -37,8 +37,7 @@ def number(
     >>> number("EarlyStopping(min_delta=)", 0.5, 0.001)
     0.5
     """
-    good = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if good and math.isfinite(value) and value >= least and above < value < below:
+    if is_number(value) and math.isfinite(value) and value >= least and above < value < below:
         return float(value)
     limits = {"of at least": least, "above": above, "below": below}
     told = " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if math.isfinite(limit))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from laminar.callbacks.monitor import Monitor, number
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import State
-from laminar.layers.core import positive
+from laminar.layers.core import is_number, positive
 
 __all__ = ["LearningRateScheduler", "ReduceLROnPlateau"]
 
@@ -142,7 +141,7 @@ class LearningRateScheduler(Callback):
         """Set the rate."""
         epoch = state.epoch - 1
         rate: Any = self.schedule(epoch, state.learning_rate) if self._takes_rate else self.schedule(epoch)
-        if not isinstance(rate, numbers.Real) or isinstance(rate, bool) or not 0 <= rate < math.inf:
+        if not is_number(rate) or not 0 <= rate < math.inf:
             where, fix = f"LearningRateScheduler(schedule=), epoch {epoch}", "Return a rate such as 0.01 from the function"
             raise ArgumentError(complaint(where, expected="a number of at least 0", received=repr(rate), fix=fix))
         state.learning_rate = float(rate)
