@@ -148,8 +148,8 @@ def test_bad_arguments(make: Any, error: type[Exception], text: str) -> None:
 
 def test_unknown_names_are_refused_at_once() -> None:
     with pytest.raises(UnknownNameError) as caught:
-        L.Dense(2, bias_initializer="zero")
-    assert str(caught.value).startswith("initializer 'zero' is unknown. Did you mean 'zeros'? Known: ")
+        L.Dense(2, bias_initializer="zeross")
+    assert str(caught.value).startswith("initializer 'zeross' is unknown. Did you mean 'zeros'? Known: ")
 
 
 @pytest.mark.parametrize(

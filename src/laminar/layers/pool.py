@@ -215,6 +215,7 @@ class AveragePooling2D(AveragePooling):
 
 
 def _avg_pool3d(x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+    """Return `torch.nn.functional.avg_pool3d` of x, also for the half precisions on a CPU."""
     if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):  # which torch's has no kernel for
         return F.avg_pool3d(x.float(), *arguments, **options).to(x.dtype)
     return F.avg_pool3d(x, *arguments, **options)
