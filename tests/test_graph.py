@@ -288,7 +288,7 @@ def test_networks_inside_networks() -> None:
     by_hand = inner(data, chain(data))["sum"]
     by_hand = model.sub.a(inner(by_hand, chain(by_hand))["sum"])  # type: ignore[union-attr, operator]
     assert torch.equal(model(data), by_hand)
-    assert model.summary(show=False).learnable == 3 * 4 * 4 + 3 + 2 * 4 - 16 + 12 - 12 + 0 or True
+    assert model.summary(show=False).learnable == 2 * (4 * 4 + 4) + 4 * 3 + 3
 
 
 def test_a_part_of_a_network_between_two_values_is_a_network() -> None:
@@ -296,7 +296,7 @@ def test_a_part_of_a_network_between_two_values_is_a_network() -> None:
     x = lm.Input((4,))
     h = L.Dense(6, activation="relu")(x)
     whole = lm.Model(x, L.Dense(2)(h)).build(seed=0)
-    features, rest = lm.Model(x, h), lm.Model(h, whole._graph and L.Dense(2)(h))
+    features, rest = lm.Model(x, h), lm.Model(h, torch.relu(h))
     data = randn(3, 4, dtype=torch.float32)
     assert features.dense is whole.dense
     assert (features.output_shape, rest.input_shape) == ((6,), (6,))
@@ -372,7 +372,7 @@ def message(function: Callable[[], object], kind: type[Exception]) -> str:
 
 
 @pytest.mark.parametrize(("use", "what"), [
-    (float, "float(x)"), (bool, "if x"), (len, "len(x)"), (lambda x: [row for row in x], "for ... in x"), (int, "int(x)"),
+    (float, "float(x)"), (bool, "if x"), (len, "len(x)"), (lambda x: next(iter(x)), "for ... in x"), (int, "int(x)"),
     (lambda x: x.item(), "x.item()"), (lambda x: x.tolist(), "x.tolist()"), (lambda x: x.numpy(), "x.numpy()"),
     (lambda x: 1 if x.sum() > 0 else 2, "if x"), (np.asarray, "np.asarray(x)"), (copy.deepcopy, "copy or pickle"),
     (pickle.dumps, "copy or pickle"), (lambda x: torch.masked_select(x, x > 0), "masked_select"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,10 @@ from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
 from laminar.fit.head import Head, find_axis, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
+from laminar.fit.plan import OnePlan
 from laminar.fit.progress import make_progress
-from laminar.fit.recorder import Recorder
+from laminar.fit.several import Goals, OneOutput, SeveralPlan, make_goals
 from laminar.fit.state import History, Recipe
-from laminar.fit.steps import eager_step
 from laminar.network import Network
 from laminar.shapes import Shape
 
@@ -71,6 +72,7 @@ class Model(Network):
         self._recipe: Recipe | None = None
         self._learner = Learner()
         self._head: Head | None = None
+        self._goals: Goals | None = None
 
     # -- compile --------------------------------------------------------------------------------------------------------
 
@@ -80,6 +82,7 @@ class Model(Network):
         loss: Any = None,
         metrics: Sequence[Any] | Any = (),
         *,
+        loss_weights: Any = None,
         device: str | torch.device = "auto",
     ) -> None:
         """Say how the network is to learn. Call it again to change that; the weights stay, the optimizer starts anew.
@@ -88,8 +91,11 @@ class Model(Network):
             optimizer: a name of `laminar.optimizers`, an optimizer of that module, a `torch.optim.Optimizer`, or a function
                 from parameters to one.
             loss: a name of `laminar.losses`, a loss of that module, a loss module of torch, or a function of
-                (prediction, target). A cross-entropy by name works on logits inside wherever it can.
+                (prediction, target). A cross-entropy by name works on logits inside wherever it can. With several outputs
+                one for all, or a list or dict of one for each.
             metrics: names of `laminar.metrics`, metrics, or functions of (prediction, target); one, or several in a list.
+                With several outputs a list or dict of that, for each.
+            loss_weights: with several outputs what each loss counts in the sum of them; 1 where None.
             device: "auto" (a GPU where there is one), or a torch device.
 
         Raises:
@@ -100,6 +106,14 @@ class Model(Network):
             fix = 'Pass loss="sparse_categorical_crossentropy", say'
             raise ArgumentError(complaint("compile(loss=)", expected="a loss", received="none", fix=fix))
         place = arguments.device_of(device)
+        names = () if self._graph is None else self._graph.output_names
+        if len(names) > 1:
+            self._goals = make_goals(names, loss, loss_weights, metrics, place)
+            loss, metrics = self._goals.losses[0], ()
+        elif loss_weights is not None:
+            fix = "Leave it out, or write Model(inputs, [a, b])"
+            where, expected = "compile(loss_weights=)", "several outputs of a network made from inputs and outputs"
+            raise ArgumentError(complaint(where, expected=expected, received="another network", fix=fix))
         chosen = arguments.metric_list(metrics)  # looked up here, not after the data has been read
         self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss).to(place), chosen, place)
         self._learner = Learner()
@@ -171,17 +185,16 @@ class Model(Network):
         with arguments.noise(seed, recipe.device, "data"):
             batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
             adapt.adapt(self, batches)
-            head = self._find_head(recipe, batches)
-            chosen = self._metrics(recipe, head)
-            validate = None if validation is None else self._validation(validation, recipe, chosen, head)
+            plan = self._plan(recipe, batches)
+            validate = None if validation is None else self._validation(validation, recipe, plan)
         pace = self._learner.pace(recipe.optimizer, self, f"{type(self).__name__}.fit")
         self.history = History()
         run = Run(
             self,
             pace,
-            eager_step(self, recipe.loss, head, pace.optimizer),
+            plan.step(pace.optimizer),
             batches,
-            Recorder(chosen, head),
+            plan.recorder(),
             validate,
             watching,
             progress,
@@ -214,8 +227,7 @@ class Model(Network):
         recipe = self._compiled("evaluate")
         (size,) = arguments.whole_numbers("evaluate", batch_size=batch_size)
         batches = self._batches((x, y, sample_weight), Order(size), recipe.device)
-        head = self._find_head(recipe, batches)
-        return evaluation.evaluate(self, batches, recipe.loss, self._metrics(recipe, head), head)
+        return self._plan(recipe, batches).evaluate(batches)
 
     def predict(self, x: Any, *, batch_size: int = 512) -> Any:
         """Return what the network says of every observation: probabilities, under a cross-entropy; numbers otherwise.
@@ -235,8 +247,8 @@ class Model(Network):
         recipe, own = self._recipe, next(self.parameters(), torch.empty(0))
         device = own.device if recipe is None else recipe.device  # a network that was never compiled stays where it is
         batches = self._batches((x, None, None), Order(size), device, labelled=False)
-        head = _PLAIN if recipe is None else self._find_head(recipe, batches)
-        output = evaluation.predict(self, batches, head)
+        plan = OnePlan(self, losses.get("mse"), _PLAIN, ()) if recipe is None else self._plan(recipe, batches)
+        output = evaluation.predict(self, batches, plan.finish)
         first = next(iter(x.values() if isinstance(x, dict) else x)) if isinstance(x, tuple | dict) and x else x
         return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 
@@ -284,12 +296,15 @@ class Model(Network):
         def prepare(y: Tensor, dtype: torch.dtype) -> Tensor:
             return self._compiled("fit").loss.along(find_axis(self)).prepare(y, self._one_output(last), dtype=dtype)
 
+        goals = self._goals
+        each = [] if goals is None else [partial(self._prepare, i, find_axis(one)) for i, one in enumerate(self._each_output())]
         converter = Converter(
             dtype=next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype()),
             ready=ready,
-            prepare=prepare if labelled else None,
+            prepare=(each or prepare) if labelled else None,
             keep_integers=self._whole_numbers(),
             arrange=self._arranged,
+            arrange_targets=(lambda y: y) if goals is None else goals.arranged,
             class_weight=class_weight,
         )
         batches = make_batches(data, order, device, converter)
@@ -313,7 +328,7 @@ class Model(Network):
         return found[0] if isinstance(found, tuple) and len(found) == 1 else found
 
     def _validation(
-        self, data: arguments.Triple, recipe: Recipe, chosen: Sequence[metrics.Metric], head: Head
+        self, data: arguments.Triple, recipe: Recipe, plan: OnePlan | SeveralPlan
     ) -> Callable[[], dict[str, float]]:
         """Return a function that evaluates the network on `data`."""
         with about("validation_data"):
@@ -321,7 +336,7 @@ class Model(Network):
 
         def validate() -> dict[str, float]:
             with about("validation_data"):
-                return evaluation.evaluate(self, held, recipe.loss, chosen, head)
+                return plan.evaluate(held)
 
         return validate
 
@@ -335,6 +350,24 @@ class Model(Network):
 
     def _metrics(self, recipe: Recipe, head: Head) -> list[metrics.Metric]:
         return [metrics.resolve(m, self._one_output(), recipe.loss.name, axis=head.axis) for m in recipe.metrics]
+
+    def _plan(self, recipe: Recipe, batches: Batches) -> OnePlan | SeveralPlan:
+        """Return how the network is trained, evaluated and read."""
+        if self._goals is not None and self._graph is not None:
+            return SeveralPlan(self, self._goals, self._output_shapes, self._each_output(), lambda: batches.example().x)
+        head = self._find_head(recipe, batches)
+        return OnePlan(self, recipe.loss, head, self._metrics(recipe, head))
+
+    def _prepare(self, number: int, axis: int | None, y: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the targets of one of several outputs as its loss takes them."""
+        assert self._goals is not None
+        loss = self._goals.losses[number].along(axis)
+        return loss.prepare(y, self._output_shapes[number], f"y[{number}]", dtype=dtype)
+
+    def _each_output(self) -> list[OneOutput]:
+        """Return views of a network made from inputs and outputs, each through one of these."""
+        assert self._graph is not None
+        return [OneOutput(self, i, self._graph.tail(i)) for i in range(len(self._graph.output_names))]
 
     def _find_head(self, recipe: Recipe, batches: Batches) -> Head:
         axes = len(self._one_output())

@@ -95,4 +95,4 @@ def values_kept(module: nn.Module) -> Iterator[None]:
 def lazy_twins(module: nn.Module) -> dict[int, Any]:
     """Return, by identity, new tensors for those of `module` that wait for a shape: torch does not copy lazy buffers itself."""
     held = [t for t in [*module.parameters(), *module.buffers()] if nn.parameter.is_lazy(t)]
-    return {id(t): type(t)(t.requires_grad, device=t.device, dtype=t.dtype) for t in held}  # type: ignore[call-arg]  # both take these
+    return {id(t): type(t)(t.requires_grad, device=t.device, dtype=t.dtype) for t in held}  # type: ignore[arg-type, call-arg]  # both take these

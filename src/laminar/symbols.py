@@ -78,7 +78,7 @@ class Symbol(Tensor):
         """Remember a call of a function of torch."""
         return _record(func, tuple(args), dict(kwargs or {}))
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch leaves the name out
         """Return class and shape."""
         return f"Symbol{format_batch(_plain_shape(self)[1:])}"
 

@@ -127,7 +127,8 @@ class _InMemory(Batches):
             return t[index] if isinstance(index, slice) else t.index_select(0, index)
 
         x = tuple(cut(t) for t in whole.x) if isinstance(whole.x, tuple) else cut(whole.x)
-        return Batch(x, None if whole.y is None else cut(whole.y), None if whole.weight is None else cut(whole.weight))
+        y = tuple(cut(t) for t in whole.y) if isinstance(whole.y, tuple) else None if whole.y is None else cut(whole.y)
+        return Batch(x, y, None if whole.weight is None else cut(whole.weight))
 
 
 class _Stream(Batches):

@@ -24,10 +24,13 @@ _KINDS = {"U": "text", "S": "text", "T": "text", "O": "objects", "M": "dates", "
 
 @dataclass(frozen=True)
 class Batch:
-    """Some observations: inputs (B, ...), targets (B, ...) and weights (B,), the last two where there are any."""
+    """Some observations: inputs (B, ...), targets (B, ...) and weights (B,), the last two where there are any.
+
+    With several outputs the targets are a tuple.
+    """
 
     x: Inputs
-    y: Tensor | None
+    y: Any
     weight: Tensor | None
 
     @property
@@ -47,7 +50,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
         x = tuple(t.to(device) for t in self.x) if isinstance(self.x, tuple) else self.x.to(device)
-        return Batch(x, *(None if t is None else t.to(device) for t in (self.y, self.weight)))
+        y = tuple(t.to(device) for t in self.y) if isinstance(self.y, tuple) else None if self.y is None else self.y.to(device)
+        return Batch(x, y, None if self.weight is None else self.weight.to(device))
 
 
 @contextmanager
@@ -209,18 +213,20 @@ class Converter:
     Attributes:
         dtype: of the network's inputs.
         ready: told of the inputs before anything else is done with them, to build the network or check their shape.
-        prepare: checks labels and brings them into the form, and the given float dtype, that the loss takes; None where
-            labels are left aside.
+        prepare: checks labels and brings them into the form, and the given float dtype, that the loss takes; one for
+            each of several outputs; None where labels are left aside.
         keep_integers: whether inputs of whole numbers stay so (a network with an embedding); for each input where they differ.
         arrange: brings the inputs of a dict, or of a list of arrays, into the network's order.
+        arrange_targets: does so with the targets of several outputs.
         class_weight: class -> weight, multiplied into the sample weights.
     """
 
     dtype: torch.dtype
     ready: Callable[[Inputs], None]
-    prepare: Prepare | None
+    prepare: Prepare | Sequence[Prepare] | None
     keep_integers: bool | Sequence[bool] = False
     arrange: Callable[[Any], Any] = lambda x: x
+    arrange_targets: Callable[[Any], Any] = lambda y: y
     class_weight: ClassWeight | None = None
 
     @property
@@ -237,19 +243,28 @@ class Converter:
         inputs = self._inputs(x)
         self.ready(inputs)
         n = Batch(inputs, None, None).size
-        target = None
+        target: Any = None
         if self.prepare is not None:
             if y is None:
                 fix = "Pass y, or data that yields (x, y)"
                 raise LabelError(complaint("y", expected="labels", received="none", fix=fix))
-            target = to_tensor(y, "y", self.wide, keep_integers=True)
-            if target.dim() == 0:
-                raise LabelError(
-                    complaint("y", expected="one label for each observation", received="a single number", fix="Pass a list")
+            y = self.arrange_targets(y)
+            if isinstance(self.prepare, Sequence):
+                target = tuple(
+                    self._target(t, f"y[{i}]", n, prepare) for i, (t, prepare) in enumerate(zip(y, self.prepare, strict=True))
                 )
-            same_length({"x": n, "y": len(target)})
-            target = self.prepare(target, self.wide)
+            else:
+                target = self._target(y, "y", n, self.prepare)
         return Batch(inputs, target, self._weights(weight, target, n))
+
+    def _target(self, y: Any, where: str, n: int, prepare: Prepare) -> Tensor:
+        target = to_tensor(y, where, self.wide, keep_integers=True)
+        if target.dim() == 0:
+            raise LabelError(
+                complaint(where, expected="one label for each observation", received="a single number", fix="Pass a list")
+            )
+        same_length({"x": n, where: len(target)})
+        return prepare(target, self.wide)
 
     def item(self, item: Any) -> Batch:
         """Return the batch in what a stream yields: x, (x, y) or (x, y, weight).
@@ -282,7 +297,7 @@ class Converter:
         _check_inputs(tensor, where)
         return tensor
 
-    def _weights(self, weight: Any, target: Tensor | None, n: int) -> Tensor | None:
+    def _weights(self, weight: Any, target: Any, n: int) -> Tensor | None:
         result = None
         if weight is not None:
             result = to_tensor(weight, "sample_weight", self.wide)
@@ -297,6 +312,9 @@ class Converter:
                 )
             same_length({"x": n, "sample_weight": len(result)})
             _check_inputs(result, "sample_weight")
+        if self.class_weight is not None and isinstance(target, tuple):
+            where, fix = "fit(class_weight=)", "Pass sample_weight instead"
+            raise ArgumentError(complaint(where, expected="a network with one output", received=str(len(target)), fix=fix))
         if self.class_weight is not None and target is not None:
             by_class = _class_weights(self.class_weight, target.cpu()).to(target.device, self.wide)
             result = by_class if result is None else result * by_class

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -51,15 +51,11 @@ def _alike(figures: Sequence[Tensor]) -> list[Tensor]:
     return [f.to(widest) for f in figures]
 
 
-def predict(model: nn.Module, batches: Batches, head: Head) -> Any:
+def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any]) -> Any:
     """Return what the network says of every observation, (N, ...), on the CPU: probabilities where the loss knows them.
 
-    A network that returns several tensors gives as many, in the same nest of tuples and lists.
+    A network that returns several tensors gives as many, in the same nest of tuples and lists; `finish` is given that nest.
     """
-
-    def finish(output: Tensor) -> Tensor:
-        return head.finish(output).cpu()
-
     with inference(model):
-        outputs = [tree_map(finish, forward(model, batch.x)) for batch in batches.everything()]
+        outputs = [finish(forward(model, batch.x)) for batch in batches.everything()]
         return tree_map(lambda *parts: torch.cat(parts), *outputs)

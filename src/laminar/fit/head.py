@@ -24,6 +24,7 @@ from laminar.layers.activation import ActivatedLayer, Activation, Softmax
 from laminar.layers.recurrence import Recurrence
 from laminar.layers.wrappers import Bidirectional, TimeDistributed
 from laminar.losses import Loss
+from laminar.snapshots import Before
 
 __all__ = ["Head", "find_axis", "find_head", "last_module"]
 
@@ -164,8 +165,12 @@ def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs], axes:
     def probe() -> Tensor:
         x = example()
         few = tuple(t[:_PROBED] for t in x) if isinstance(x, tuple) else x[:_PROBED]
-        with inference(model):
-            output: Tensor = forward(model, few)
+        before = Before(model)
+        try:
+            with inference(model):
+                output: Tensor = forward(model, few)
+        finally:
+            before.put_back()  # a recurrent layer must not go on from the states of a question
         return output
 
     last = last_module(model)

@@ -151,7 +151,7 @@ def _iterate(run: Run, state: State) -> None:
         except Exception as error:
             error.add_note(_place(state, batch))
             raise
-        add(loss, output, batch.y, batch.size, rate)  # type: ignore[arg-type]  # a batch to train on has targets
+        add(loss, output, batch.y, batch.size, rate)
         state.iteration += 1
         pace.iterations += 1
         for callback in each_batch:

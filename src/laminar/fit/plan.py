@@ -1,0 +1,50 @@
+"""How a network with one output is trained, evaluated and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from laminar.fit import evaluate as evaluation
+from laminar.fit.batches import Batches
+from laminar.fit.head import Head
+from laminar.fit.recorder import Recorder
+from laminar.fit.steps import Step, eager_step
+from laminar.losses import Loss
+from laminar.metrics import Metric
+
+__all__ = ["OnePlan"]
+
+
+class OnePlan:
+    """How a network with one output is trained, evaluated and read.
+
+    Args:
+        model: the network.
+        loss: as `compile` was told.
+        head: how to read the output.
+        metrics: what is reported beside the loss.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric]) -> None:
+        self._model, self._loss, self._head, self._metrics = model, loss, head, metrics
+
+    def step(self, optimizer: torch.optim.Optimizer) -> Step:
+        """Return what is done with a batch in training."""
+        return eager_step(self._model, self._loss, self._head, optimizer)
+
+    def recorder(self) -> Recorder:
+        """Return what keeps the figures of iterations."""
+        return Recorder(self._metrics, self._head)
+
+    def evaluate(self, batches: Batches) -> dict[str, float]:
+        """Return loss and metrics over all observations."""
+        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head)
+
+    def finish(self, output: Any) -> Any:
+        """Return what `predict` returns for the network's plain output."""
+        return tree_map(lambda z: self._head.finish(z).cpu(), output)
