@@ -27,6 +27,8 @@ class _Level(Initializer):
 class Constant(_Level):
     """Every value is `value`.
 
+    Source: Keras' `Constant`.
+
     >>> Constant(0.25)((3,))
     tensor([0.2500, 0.2500, 0.2500])
     """
@@ -41,6 +43,8 @@ class Constant(_Level):
 class Zeros(_Level):
     """Every value is 0: the usual start of biases.
 
+    Source: row R9.
+
     >>> Zeros()((2,))
     tensor([0., 0.])
     """
@@ -51,6 +55,8 @@ class Zeros(_Level):
 @dataclass(frozen=True)
 class Ones(_Level):
     """Every value is 1: the usual start of scales.
+
+    Source: row R9.
 
     >>> Ones()((2,))
     tensor([1., 1.])

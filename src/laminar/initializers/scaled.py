@@ -64,6 +64,8 @@ class VarianceScaling(_Scaled):
         distribution: "truncated_normal" (at two standard deviations, spread corrected), "untruncated_normal", or "uniform".
         seed: see `Initializer`.
 
+    Source: Keras' `VarianceScaling`; row R9.
+
     >>> w = VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=0)((200, 50))
     >>> round(w.std().item(), 2)  # sqrt(2 / 50)
     0.2
@@ -102,6 +104,8 @@ class GlorotNormal(_Named):
 class GlorotUniform(_Named):
     """Uniform within ±√(6 / (fan_in + fan_out)), the variance of `GlorotNormal`.
 
+    Source: Glorot & Bengio 2010, as for `GlorotNormal`, equation 16; row R9.
+
     >>> GlorotUniform(seed=0)((300, 300)).abs().max()  # sqrt(6 / 600)
     tensor(0.1000)
     """
@@ -124,6 +128,8 @@ class HeNormal(_Named):
 class HeUniform(_Named):
     """Uniform within ±√(6 / fan_in), the variance of `HeNormal`.
 
+    Source: He et al. 2015, as for `HeNormal`; row R9.
+
     >>> HeUniform(seed=0)((300, 600)).abs().max()  # sqrt(6 / 600)
     tensor(0.1000)
     """
@@ -145,6 +151,8 @@ class LecunNormal(_Named):
 
 class LecunUniform(_Named):
     """Uniform within ±√(3 / fan_in), the variance of `LecunNormal`.
+
+    Source: LeCun et al. 1998, as for `LecunNormal`.
 
     >>> LecunUniform(seed=0)((300, 300)).abs().max()  # sqrt(3 / 300)
     tensor(0.1000)

@@ -20,7 +20,15 @@ __all__ = ["MeanMetric", "Metric", "Tally", "TotalMetric", "class_numbers", "per
 
 
 class Tally(ABC):
-    """Gathers one figure over batches. Nothing in it waits for the device."""
+    """Gathers one figure over batches. Nothing in it waits for the device.
+
+    >>> from laminar.metrics import RootMeanSquaredError
+    >>> tally = RootMeanSquaredError().start()
+    >>> tally.update(torch.tensor([3.0]), torch.tensor([0.0]))
+    >>> tally.update(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 2.0]))
+    >>> tally.result()  # the root of (9 + 1 + 1) / 3
+    tensor(1.9149)
+    """
 
     @abstractmethod
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -119,7 +127,7 @@ class TotalMetric(Metric):
     ...     name = "loudness"
     ...
     ...     def totals(self, prediction, target):
-    ...         return torch.stack([prediction.square().sum(), prediction.new_tensor(prediction.numel())])
+    ...         return torch.stack([prediction.square().sum(), prediction.new_full((), prediction.numel())])
     ...
     ...     def figure(self, totals):
     ...         return 10 * torch.log10(totals[0] / totals[1])

@@ -205,6 +205,8 @@ class ConfusionMatrix(TotalMetric):
         axis: of the classes; None to go by the shapes.
         name: for messages.
 
+    Source: Stehman 1997, "Selecting and interpreting measures of thematic classification accuracy".
+
     >>> ConfusionMatrix()(torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]), torch.tensor([0, 1, 1]))
     tensor([[1, 0],
             [1, 1]])

@@ -27,6 +27,8 @@ class BinaryAccuracy(MeanMetric):
         needs_probabilities: False if the threshold is meant for raw outputs.
         name: for History.
 
+    Source: Keras' `BinaryAccuracy`.
+
     >>> BinaryAccuracy().values(torch.tensor([[0.9], [0.4]]), torch.tensor([[1.0], [1.0]]))
     tensor([1., 0.])
     """
@@ -56,6 +58,8 @@ class Accuracy(MeanMetric):
     Args:
         axis: of the classes; None to go by the network.
         name: for History.
+
+    Source: Keras' `SparseCategoricalAccuracy` and `CategoricalAccuracy`.
 
     >>> scores = torch.tensor([[0.1, 2.0, 0.3], [3.0, 0.0, 0.0]])
     >>> Accuracy().values(scores, torch.tensor([1, 2]))
@@ -96,6 +100,8 @@ class TopKAccuracy(MeanMetric):
 
     Raises:
         ArgumentError: if k is not a whole number of at least 1.
+
+    Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks"; row R21.
 
     >>> TopKAccuracy(2).values(torch.tensor([[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]]), torch.tensor([2, 0]))
     tensor([1., 0.])

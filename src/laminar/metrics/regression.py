@@ -21,6 +21,8 @@ __all__ = ["CosineSimilarity", "LossMetric", "MeanAbsoluteError", "MeanSquaredEr
 class MeanAbsoluteError(MeanMetric):
     """|p − y|, in the target's unit.
 
+    Source: Keras' `MeanAbsoluteError`.
+
     >>> MeanAbsoluteError().values(torch.tensor([[1.0], [5.0]]), torch.tensor([[1.0], [3.0]]))
     tensor([0., 2.])
     """
@@ -35,6 +37,8 @@ class MeanAbsoluteError(MeanMetric):
 @dataclass(frozen=True)
 class MeanSquaredError(MeanMetric):
     """(p − y)², in the target's unit squared.
+
+    Source: Keras' `MeanSquaredError`.
 
     >>> MeanSquaredError().values(torch.tensor([[1.0], [5.0]]), torch.tensor([[1.0], [3.0]]))
     tensor([0., 4.])
@@ -91,6 +95,8 @@ class CosineSimilarity(MeanMetric):
         axis: the one that a vector lies on: 1 for (B, n, ...), -1 for (B, ..., n); None to go by the network.
         name: for History.
 
+    Source: Keras' `CosineSimilarity`.
+
     >>> CosineSimilarity().values(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[6.0, 8.0], [-2.0, 0.0]]))
     tensor([ 1., -1.])
     """
@@ -114,6 +120,8 @@ class CosineSimilarity(MeanMetric):
 class RootMeanSquaredError(TotalMetric):
     """√ of the mean of (p − y)² over all numbers of the data set, in the target's unit.
 
+    Source: Keras' `RootMeanSquaredError`.
+
     >>> RootMeanSquaredError()(torch.tensor([[1.0], [5.0]]), torch.tensor([[1.0], [3.0]]))
     tensor(1.4142)
     """
@@ -123,7 +131,7 @@ class RootMeanSquaredError(TotalMetric):
     def totals(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return Σ (p − y)² and how many numbers there are."""
         squares = (prediction - same_shape(self.name, prediction, target)).to(wide(prediction)).square()
-        return torch.stack([squares.sum(), squares.new_tensor(squares.numel())])
+        return torch.stack([squares.sum(), squares.new_full((), squares.numel())])
 
     def figure(self, totals: Tensor) -> Tensor:
         """Return √(Σ / n)."""
