@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from laminar import metrics
 from laminar.errors import ArgumentError, DataError, LabelError
@@ -239,6 +240,34 @@ def test_a_tally_does_not_see_the_batches(name: str, count: int, seed: int, data
     for part, target in zip(p.split(size), y.split(size), strict=True):
         tally.update(part, target)
     torch.testing.assert_close(tally.result(), metric(p, y), rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+class Reads(TorchDispatchMode):
+    """Counts operations that wait for a value, on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        waits = ("_local_scalar_dense", "nonzero", "bincount", "unique", "masked_select")
+        self.count += any(func._schema.name.removeprefix("aten::").startswith(name) for name in waits)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_tally_waits_for_nothing(name: str) -> None:
+    """Neither while it is told of batches nor for its result: no value is read."""
+    metric, kind = ALL[name]
+    y = {"classes": torch.tensor([0, 2, 1]), "labels": torch.eye(3), "numbers": torch.rand(3, 3)}[kind]
+    with Reads() as reads:
+        tally = metric.start()
+        for _ in range(2):
+            tally.update(torch.rand(3, 3), y)
+        result = tally.result()
+        assert reads.count == 0
+        result.sum().item()
+    assert reads.count == 1
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
