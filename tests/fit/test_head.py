@@ -305,3 +305,20 @@ def test_hooks_on_torchs_softmax_still_run() -> None:
     model.fit(x, y, batch_size=10, verbose=0)
     assert len(calls) == 4
     assert "forward" not in softmax.__dict__
+
+
+def test_a_network_that_is_asked_keeps_no_states_of_the_question() -> None:
+    class Net(lm.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.out = L.LSTM(4, stateful=True), L.Dense(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.lstm(x)).softmax(1)
+
+    net = Net()
+    net.compile("adam", "sparse_categorical_crossentropy")
+    net.fit(
+        torch.randn(64, 5, 2), torch.arange(64) % 3, batch_size=32, shuffle=False, verbose=0
+    )  # 32 go on from 32, not from 16
+    assert net.lstm.h.shape == (32, 4)
