@@ -1,8 +1,6 @@
 """Augmentation against Keras': where a factor's ends are the same nothing is left to chance, and the images are compared.
 
-Not compared: "reflect" (Keras on torch mirrors without repeating the edge, against its own documentation) and "wrap" (Keras on
-torch has none); `laminar.layers.warp` is held to SciPy in all four. Flips, crops and erasing differ from Keras', as
-docs/differences.md says.
+Flips, crops and erasing differ from Keras', as docs/differences.md says.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from parity.support import assert_close, gradients, keras, parity
 
 from laminar import layers as L
 
-fills = st.sampled_from(["constant", "nearest"])
+fills = st.sampled_from(["constant", "nearest", "reflect", "wrap"])
 sizes = st.tuples(st.integers(2, 6), st.integers(2, 6))
 
 
