@@ -331,6 +331,22 @@ def test_frozen_parameters_are_left_alone() -> None:
     assert optimizer.state[w]["step"] == 2
 
 
+@pytest.mark.parametrize("description", FUSED, ids=str)
+def test_a_parameter_that_learns_later_begins_where_it_should(description: Optimizer) -> None:
+    """R3, R19: after unfreezing; torch's fused SGD stops there with a TypeError."""
+    ends = []
+    for fused in (True, False):
+        w, late = Parameter(torch.ones(3)), Parameter(torch.ones(3))
+        optimizer = description.create([w, late])
+        for step in range(4):
+            w.grad = torch.full((3,), 1.0 + step)
+            late.grad = torch.full((3,), 2.0 + step) if step >= 2 else None
+            (optimizer if fused else plain(optimizer)).step()
+        ends.append([w, late])
+    for ours, expected in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
+
+
 # ── groups, and what people bring along ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -75,7 +75,10 @@ class Settings:
         """Return what makes an equal one: all but the options that are as they are for everybody."""
         fields = [f for f in dataclasses.fields(self) if f.repr]  # type: ignore[arg-type]  # every subclass is a dataclass
         shown = [f for f in fields if not f.kw_only]
-        shown += [f for f in fields if f.kw_only and getattr(self, f.name) != _shared_default(type(self), f.name)]
+        for f in fields:
+            usual = (f.default, _shared_default(type(self), f.name))  # a subclass may have a default of its own
+            if f.kw_only and any(getattr(self, f.name) != default for default in usual):
+                shown.append(f)
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 

@@ -33,16 +33,18 @@ def _dense(p: torch.Tensor, layout: torch.memory_format) -> bool:
 
 
 class SameLayout:
-    """Before each fused step, lays gradients and optimizer state out in memory as their parameter is.
+    """Before each fused step, lays gradients and optimizer state out in memory as their parameter is, and completes the state.
 
     The fused CPU kernels pair elements by their place in memory. If the parameter is channels-last and its momentum is not
     (after loading a checkpoint, or after moving the network to channels-last between two fits) they silently pair wrong ones.
     Gradients can be assigned by anyone, so they are compared each step. State can come apart from its parameter only when the
-    parameter is converted or the state is loaded, so it is looked at only then, as is whether the kernels still apply.
+    parameter is converted or the state is loaded, so it is looked at only then, as is whether the kernels still apply. It is
+    looked at too when another set of parameters has gradients: fused SGD cannot begin the momentum of a parameter that learns
+    later than others, as after unfreezing (torch 2.9 to 2.13).
     """
 
     def __init__(self) -> None:
-        self.seen: list[tuple[tuple[int, ...], torch.dtype]] = []
+        self.seen: list[tuple[tuple[int, ...], torch.dtype, bool]] = []
 
     def __call__(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Do it; the signature is that of torch's step hooks."""
@@ -50,8 +52,8 @@ class SameLayout:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 wanted = p.stride()
-                now.append((wanted, p.dtype))
                 gradient = p.grad
+                now.append((wanted, p.dtype, gradient is None))
                 if gradient is not None and gradient.stride() != wanted:
                     p.grad = _like(gradient, p)
         if now != self.seen:
@@ -59,11 +61,14 @@ class SameLayout:
             self.seen = now
 
     def _converted(self, optimizer: torch.optim.Optimizer) -> None:
-        """Bring the state after its parameters, and choose the kernels again."""
+        """Bring the state after its parameters, begin the momenta that others have, and choose the kernels again."""
         for p, state in optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, torch.Tensor) and value.shape == p.shape and value.stride() != p.stride():
                     state[key] = _like(value, p)
+        for group in optimizer.param_groups:
+            if group.get("momentum") and "nesterov" in group:  # SGD's
+                _begin_momenta(optimizer, [p for p in group["params"] if p.grad is not None])
         fused = fusible([p for group in optimizer.param_groups for p in group["params"]])
         for group in optimizer.param_groups:
             group["fused"] = fused
@@ -71,6 +76,13 @@ class SameLayout:
     def forget(self, optimizer: torch.optim.Optimizer) -> None:
         """Look at the state again before the next step."""
         self.seen = []
+
+
+def _begin_momenta(optimizer: torch.optim.Optimizer, parameters: Sequence[Parameter]) -> None:
+    """Give parameters a momentum of 0 where others have theirs: the coming step makes it the gradient, as every first one."""
+    late = [p for p in parameters if optimizer.state.get(p, {}).get("momentum_buffer") is None]
+    for p in late if len(late) < len(parameters) else ():  # torch begins all of them at once
+        optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def _like(values: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
