@@ -304,7 +304,7 @@ class Model(Network):
             prepare=(each or prepare) if labelled else None,
             keep_integers=self._whole_numbers(),
             arrange=self._arranged,
-            arrange_targets=(lambda y: y) if goals is None else goals.arranged,
+            arrange_targets=self._arranged_targets,
             class_weight=class_weight,
         )
         batches = make_batches(data, order, device, converter)
@@ -326,6 +326,10 @@ class Model(Network):
         several = len(x) == len(self._graph.names) > 1 and all(hasattr(t, "__array__") for t in x)
         found = self._graph.arranged(x) if isinstance(x, dict) or several else x
         return found[0] if isinstance(found, tuple) and len(found) == 1 else found
+
+    def _arranged_targets(self, y: Any) -> Any:
+        """Return the targets of several outputs as a tuple."""
+        return y if self._goals is None else self._goals.arranged(y)
 
     def _validation(
         self, data: arguments.Triple, recipe: Recipe, plan: OnePlan | SeveralPlan

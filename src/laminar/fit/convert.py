@@ -206,6 +206,11 @@ def _class_weights(class_weight: ClassWeight, y: Tensor) -> Tensor:
     return weights[y]
 
 
+def _as_it_is(value: Any) -> Any:
+    """Return `value`."""
+    return value
+
+
 @dataclass(frozen=True)
 class Converter:
     """Turns what a user's source yields into batches for the network.
@@ -225,8 +230,8 @@ class Converter:
     ready: Callable[[Inputs], None]
     prepare: Prepare | Sequence[Prepare] | None
     keep_integers: bool | Sequence[bool] = False
-    arrange: Callable[[Any], Any] = lambda x: x
-    arrange_targets: Callable[[Any], Any] = lambda y: y
+    arrange: Callable[[Any], Any] = _as_it_is
+    arrange_targets: Callable[[Any], Any] = _as_it_is
     class_weight: ClassWeight | None = None
 
     @property
