@@ -9,6 +9,8 @@ PIP      := $(RUN) -m pip install --quiet --disable-pip-version-check -c constra
 DECLARED := pyproject.toml constraints.txt
 DEMO_OUT := demo-output
 COMMA    := ,
+# On two cores half the time; more than four processes load torch and Keras more often than they save.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 # mkdocs-material announces its successor on every build; the pinned version is the one we mean.
 export NO_MKDOCS_2_WARNING := 1
@@ -30,11 +32,11 @@ demo: $(VENV)/.runtime ## Define a layer, check it, train it three ways on digit
 
 test: lint docs ## Style, types, walls, docs, then every test that is neither slow nor for a GPU (5 minutes)
 	@echo "== tests and doctests, with the coverage of src (at least 90 % of lines)"
-	@$(RUN) -m pytest -m "not slow and not gpu" --cov --cov-report=term --cov-fail-under=90
+	@$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu" --cov --cov-report=term --cov-fail-under=90
 
 test-all: lint docs ## The same with the slow tests, fifty configurations in each comparison with a peer, and those for a GPU
 	@echo "== all tests and doctests, with the coverage of src (at least 90 % of lines)"
-	@LAMINAR_PARITY_EXAMPLES=50 $(RUN) -m pytest --cov --cov-report=term --cov-fail-under=90
+	@LAMINAR_PARITY_EXAMPLES=50 $(RUN) -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=90
 
 lint: $(VENV)/.dev ## Style (ruff), walls (import-linter), types (mypy --strict)
 	@echo "== style"

@@ -16,8 +16,9 @@ from laminar.seeding import seed_all
 # No window system in tests: figures go to files.
 matplotlib.use("Agg")
 
-# Sums split over another number of threads round differently; two are what the smallest machine we support has.
-torch.set_num_threads(2)
+# Sums split over another number of threads round differently: two are what the smallest machine we support has. Processes that
+# test side by side have one each, or they would wait for one another.
+torch.set_num_threads(1 if os.environ.get("PYTEST_XDIST_WORKER") else 2)
 
 # `repeatable` is for CI: the same examples each time, so a red run is red again at home. `HYPOTHESIS_PROFILE=search` looks
 # further, with new examples on each run. No deadline: a torch function's first call can be
