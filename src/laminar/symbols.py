@@ -31,6 +31,7 @@ BATCH = 9973
 """The batch that symbols have: a prime, so that a number made of it is known for one, and refused."""
 
 Path: TypeAlias = tuple[int | str, ...]
+_NESTS = (list, tuple, dict)  # made once: this is asked at every call of a layer
 
 _serials = itertools.count()
 
@@ -155,12 +156,9 @@ def any_symbol(args: Iterable[Any], kwargs: dict[str, Any] | None = None) -> boo
     for value in args:
         if type(value) is Symbol:
             return True
-        if isinstance(value, list | tuple):
-            if any_symbol(value):
-                return True
-        elif isinstance(value, dict) and any_symbol(value.values()):
+        if isinstance(value, _NESTS) and any_symbol(value.values() if isinstance(value, dict) else value):
             return True
-    return kwargs is not None and any_symbol(kwargs.values())
+    return any_symbol(kwargs.values()) if kwargs else False
 
 
 def refer(value: Any) -> Any:
