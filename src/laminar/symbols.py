@@ -156,7 +156,7 @@ def any_symbol(args: Iterable[Any], kwargs: dict[str, Any] | None = None) -> boo
     for value in args:
         if type(value) is Symbol:
             return True
-        if isinstance(value, _NESTS) and any_symbol(value.values() if isinstance(value, dict) else value):
+        if issubclass(type(value), _NESTS) and any_symbol(value.values() if isinstance(value, dict) else value):
             return True
     return any_symbol(kwargs.values()) if kwargs else False
 
