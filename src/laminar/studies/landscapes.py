@@ -91,7 +91,7 @@ def way(landscape: Landscape, optimizer: Optimizer) -> list[tuple[float, float]]
     points = [weights.tolist()]
     for _ in range(landscape.steps):
         steps.zero_grad()
-        landscape.loss(weights[0], weights[1]).backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        landscape.loss(weights[0], weights[1]).backward()
         steps.step()
         points.append(weights.tolist())
     return [(x, y) for x, y in points]
