@@ -78,7 +78,7 @@ def rnn_step(w: dict[str, Array], x: Array, h: Array) -> tuple[Array, ...]:
         (L.GRU(4, reset_after=False, return_sequences=True, return_state=True), gru_step),
         (L.LSTM(4, return_sequences=True, return_state=True), lstm_step),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_step_by_step_from_the_formula(
     layer: Recurrence, step: Callable[..., tuple[Array, ...]], fused: bool, monkeypatch: pytest.MonkeyPatch
