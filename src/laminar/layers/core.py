@@ -208,6 +208,11 @@ class Flatten(Layer):
     torch.Size([2, 48])
     """
 
+    def arithmetic(self, shape: Shape) -> Arithmetic:
+        """Return the product of the axes."""
+        total = math.prod(shape)
+        return Arithmetic((total,), 0, (f"output: {'×'.join(map(str, shape)) or '1'} = {count(total)}", "parameters: none"))
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, product of the other axes) from x of shape (B, ...)."""
         return x.flatten(1) if x.dim() > 1 else x[:, None]
