@@ -179,6 +179,31 @@ def test_initial_values_depend_on_seed_and_path_alone() -> None:
         assert torch.equal(chain.state_dict()[name], value)
 
 
+def test_data_of_another_shape_does_not_decide_on_the_parameters() -> None:
+    def network() -> lm.Model:
+        image = lm.Input((3, 8, 8))
+        x = L.Conv2D(4, 3, padding="same")(image)
+        model = lm.Model(image, L.Dense(2)(x.mean((2, 3))))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    model = network()
+    with pytest.raises(ShapeError) as caught:
+        model.fit(np.zeros((4, 8, 8, 3), np.float32), np.zeros(4, int), verbose=0)
+    assert str(caught.value) == (
+        "layer 'conv2d' (Conv2D, filters=4, kernel_size=(3, 3), padding='same'): expected input of 3 channels, "
+        "received (batch, 8, 8, 3), 8 channels. Pass x.movedim(-1, 1) if its last axis is the channels."
+    )
+    assert not list(model.parameters()), "nothing is built by data that the network cannot take"
+    other = network()
+    other.fit(np.zeros((4, 3, 6, 6), np.float32), np.zeros(4, int), seed=0, verbose=0)  # which its layers can take
+    assert other.input_shape == (3, 8, 8)
+    told = network().build(seed=0)
+    told.compile("sgd", "sparse_categorical_crossentropy")
+    told.fit(np.zeros((4, 3, 6, 6), np.float32), np.zeros(4, int), seed=0, verbose=0)
+    assert all(map(torch.equal, other.parameters(), told.parameters()))
+
+
 def test_modules_of_others_are_called_when_the_network_runs() -> None:
     """With the mode, the hooks, the buffers and the weights that they have then; calling them on a symbol changes nothing."""
     norm, drop = nn.BatchNorm1d(3, momentum=None), nn.Dropout(0.5)

@@ -129,11 +129,23 @@ class Network(nn.Module):
         self._tell_paths()
         # our layers draw from the seed and their path, other modules that build themselves from torch's global generator
         with seeding.seeded(seed), arguments.noise(seed, torch.device("cpu"), "build"):
+            if self._lacks_parameters and not anew:
+                self._build_as_told(inputs, dtypes)
             found = shapes.trace(self, *inputs, dtype=dtypes or None)
         if anew or self._input_shapes is None:
             self._input_shapes, self._input_dtypes = tuple(inputs), dtypes
             self._output_shapes = found.outputs
         return found.outputs
+
+    def _build_as_told(self, inputs: Sequence[Shape], dtypes: tuple[torch.dtype | None, ...]) -> None:
+        """Make the parameters for the shapes that `Input` has told, if the network then takes `inputs`, too."""
+        told = self._input_shapes or ()
+        if tuple(inputs) == told:
+            return
+        with shapes.imagined(self) as model:
+            shapes.trace(model, *told, dtype=self._input_dtypes)
+            shapes.trace(model, *inputs, dtype=dtypes or None)
+        shapes.trace(self, *told, dtype=self._input_dtypes)
 
     def _tell_paths(self) -> None:
         for name, module in self.named_modules():
