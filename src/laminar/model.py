@@ -181,6 +181,7 @@ class Model(Network):
         seed = arguments.seed_of("fit(seed=)", seed)
         of_order = int(torch.randint(2**62, ())) if seed is None else seed
         order = Order(size, arguments.shuffle_of(shuffle), drop_last, of_order)
+        y = y if y is None else self._arranged_targets(y)
         training, validation = arguments.parts((self._arranged(x), y, sample_weight), validation_data, validation_split)
         with arguments.noise(seed, recipe.device, "data"):
             batches = self._batches(training, order, recipe.device, class_weight=class_weight, seed=seed)
@@ -259,7 +260,12 @@ class Model(Network):
 
         Args and Raises are those of `predict`.
         """
-        output = torch.as_tensor(self.predict(x, batch_size=batch_size))
+        found = self.predict(x, batch_size=batch_size)
+        if len(self._output_shapes) != 1:
+            where, received = f"{type(self).__name__}.classify", f"{len(self._output_shapes)} outputs"
+            fix = "Use predict, and argmax(1) of those that are classes"
+            raise LayerError(complaint(where, expected="a network with one output", received=received, fix=fix))
+        output = torch.as_tensor(found)
         judge = metrics.resolve("accuracy", self._one_output(), self._recipe.loss.name if self._recipe else "")
         axis = (find_axis(self) if self._head is None else self._head.axis) or 1
         if isinstance(judge, metrics.BinaryAccuracy) or output.shape[axis] == 1:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import laminar as lm
 from laminar import layers as L
-from laminar.errors import ArgumentError, LabelError
+from laminar.errors import ArgumentError, LabelError, LayerError
 
 NAMES = ["loss", "kind_loss", "amount_loss", "kind_accuracy", "amount_mean_absolute_error", "amount_mean_squared_error"]
 
@@ -103,6 +103,17 @@ def test_one_loss_for_all_outputs() -> None:
     assert list(history.iterations)[:5] == ["loss", "a_loss", "b_loss", "a_mean_absolute_error", "b_mean_absolute_error"]
 
 
+def test_a_share_of_targets_in_a_list_or_by_name_is_held_back() -> None:
+    x, (k, a) = data()
+    figures = []
+    for targets in ((k, a), [k, a], {"amount": a, "kind": k}):
+        model = network()
+        model.compile("sgd", ["sparse_categorical_crossentropy", "mse"])
+        figures.append(model.fit(x, targets, validation_split=0.25, shuffle=False, seed=0, verbose=0).history)
+    assert figures[0] == figures[1] == figures[2]
+    assert "val_amount_loss" in figures[0]
+
+
 def test_what_is_refused() -> None:
     model, (x, (k, a)) = network(), data()
 
@@ -131,4 +142,7 @@ def test_what_is_refused() -> None:
     assert message(lambda: lm.Sequential([L.Dense(1)]).compile("sgd", "mse", loss_weights=[1]), ArgumentError) == (
         "compile(loss_weights=): expected several outputs of a network made from inputs and outputs, received another network. "
         "Leave it out, or write Model(inputs, [a, b])."
+    )
+    assert message(lambda: model.classify(x), LayerError) == (
+        "Model.classify: expected a network with one output, received 2 outputs. Use predict, and argmax(1) of those that are classes."
     )
