@@ -213,6 +213,8 @@ def _share(group: Mapping[str, Any]) -> float:
 
 
 def _is_rate(value: Any) -> bool:
+    if type(value) is float:  # as nearly always, at every step
+        return 0 <= value < math.inf
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
