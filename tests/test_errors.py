@@ -28,6 +28,7 @@ BUILT_IN = {
     "LayerError": RuntimeError,
     "GradientError": RuntimeError,
     "DivergedError": ArithmeticError,
+    "MissingPackageError": ImportError,
     "LaminarError": Exception,
 }
 

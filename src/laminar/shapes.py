@@ -9,6 +9,7 @@ branches on one) is run with one observation of zeros on the device it lives on.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -48,7 +49,7 @@ Shape: TypeAlias = tuple[int, ...]
 _SUSPENDED: ContextVar[bool] = ContextVar("laminar_real_tensors", default=False)
 _TRACING: ContextVar[bool] = ContextVar("laminar_tracing", default=False)
 _IMAGINING: ContextVar[bool] = ContextVar("laminar_imagining", default=False)
-_META_BATCH = 2  # two, so that a squeeze() of the batch axis does not go unseen
+_LEAST_BATCH = 2  # two, so that a squeeze() of the batch axis does not go unseen
 
 
 @dataclass(frozen=True)
@@ -393,11 +394,13 @@ def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | Sequen
     """
     dtypes = [dtype] * len(shapes) if dtype is None or isinstance(dtype, torch.dtype) else dtype
     own = _own_dtype(module)
+    plain = [normalize_shape(shape) for shape in shapes]
+    lengths = {n for shape in plain for n in shape}
+    batch = next(n for n in itertools.count(_LEAST_BATCH) if n not in lengths)  # so that it can be told from other axes
     inputs = [
-        torch.empty((_META_BATCH, *normalize_shape(shape)), dtype=kind or own, device="meta")
-        for shape, kind in zip(shapes, dtypes, strict=True)
+        torch.empty((batch, *shape), dtype=kind or own, device="meta") for shape, kind in zip(plain, dtypes, strict=True)
     ]
-    return run_for_shapes(module, inputs, {}, _META_BATCH)[0]
+    return run_for_shapes(module, inputs, {}, batch)[0]
 
 
 def run_for_shapes(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], batch: int) -> tuple[Trace, Any]:

@@ -61,7 +61,7 @@ def test_kernels_of_a_layer() -> None:
     picture = plots.kernels(grey)
     largest = float(grey.weight.detach().abs().max())
     for i, panel in enumerate(picture.axes):
-        np.testing.assert_allclose(shown(panel)[..., 0], 0.5 + 0.5 * grey.weight[i, 0].detach() / largest, atol=1e-6)
+        np.testing.assert_allclose(shown(panel), 0.5 + 0.5 * grey.weight[i, 0].detach() / largest, atol=1e-6)
     assert shown(plots.kernels(colour).axes[2]).shape == (3, 3, 3)
     rows = plots.kernels(deep, limit=20, columns=4)
     assert [panel.get_title() for panel in rows.axes] == [f"{i}, {c}" for i in range(5) for c in range(4)]
