@@ -177,7 +177,18 @@ def test_unknown_options() -> None:
 # -- axes, scale and offset, where it starts ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axis", [2, -1, 3, -2])
+@pytest.mark.parametrize("layer", [L.BatchNormalization(3), L.GroupNormalization(1, axis=3)])
+def test_keras_axis_of_images_is_refused(layer: L.Layer) -> None:
+    """Listings written for channels last say axis=3; here that would be the width, and nobody would notice."""
+    with pytest.raises(ShapeError) as caught:
+        layer(torch.zeros(2, 3, 8, 8))
+    assert str(caught.value) == (
+        f"{layer.label}: expected the channels first, received axis=3, the last one of (batch, 3, 8, 8). "
+        "Leave axis out, or pass axis=-1 for features that come last."
+    )
+
+
+@pytest.mark.parametrize("axis", [2, -1, -3, -2])
 def test_another_axis_is_the_same_with_the_axes_exchanged(axis: int) -> None:
     x = torch.randn(4, 3, 5, 2, dtype=torch.float64) * 2 + 1
     own, plain = L.BatchNormalization(axis), L.BatchNormalization()

@@ -47,11 +47,15 @@ class ChannelNormalization(Layer):
         self.axis: int = int(axis)
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse a shape without the channel axis, or with another number of channels or axes than before.
+        """Refuse a shape without the channel axis, or with another number of channels or axes than before, and images' axis 3.
 
         Raises:
             ShapeError: saying what was expected.
         """
+        if self.axis == len(shape) > 2:  # as listings for images with channels last have it, where it would be the width
+            received = f"axis={self.axis}, the last one of {format_batch(shape)}"
+            fix = "Leave axis out, or pass axis=-1 for features that come last"
+            raise ShapeError(complaint(self.label, expected="the channels first", received=received, fix=fix))
         missing = abs(self.axis) > len(shape)
         built = self.input_shape if self.built else None
         if missing or (built is not None and (self.channels(shape) != self.channels(built) or len(shape) != len(built))):  # type: ignore[arg-type]  # it has one input
@@ -87,6 +91,8 @@ class ChannelNormalization(Layer):
 
 class GroupNormalization(ChannelNormalization):
     """Gives each group of channels of each observation mean 0 and variance 1, then a learnable scale and offset a channel.
+
+    z = γ (x - μ) / √(σ² + epsilon) + β, with μ and σ² of the group's numbers in one observation, γ and β of the channel.
 
     One group is layer normalization with a scale for each channel; a group for each channel is instance normalization.
 
