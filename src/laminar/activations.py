@@ -58,7 +58,7 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def linear(x: Tensor) -> Tensor:
-    """Return `x` itself.
+    """Return f(x) = x: what `activation=None` stands for. Source: Keras' `linear`.
 
     >>> linear(torch.tensor([-1.0, 2.0]))
     tensor([-1.,  2.])
@@ -75,6 +75,8 @@ def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None,
         max_value: the largest output; None for no bound.
         threshold: where the lower line ends.
 
+    Source: row R8; Nair & Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
+
     >>> relu(torch.tensor([-1.0, 2.0])), relu(torch.tensor([-1.0, 0.5, 2.0, 9.0]), 0.1, max_value=6, threshold=1)
     (tensor([0., 2.]), tensor([-0.2000, -0.0500,  2.0000,  6.0000]))
     """
@@ -86,7 +88,7 @@ def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None,
 
 
 def relu6(x: Tensor) -> Tensor:
-    """Return min(max(x, 0), 6).
+    """Return min(max(x, 0), 6). Source: Keras' `relu6`.
 
     >>> relu6(torch.tensor([-1.0, 2.0, 7.0]))
     tensor([0., 2., 6.])
@@ -184,7 +186,7 @@ def mish(x: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """Return log(1 + eˣ), which is x to rounding where x > 20.
+    """Return log(1 + eˣ), which is x to rounding where x > 20. Source: row R8.
 
     >>> softplus(torch.tensor([0.0, 50.0]))
     tensor([ 0.6931, 50.0000])
@@ -204,7 +206,7 @@ def squareplus(x: Tensor, b: float = 4.0) -> Tensor:
 
 
 def sparse_plus(x: Tensor) -> Tensor:
-    """Return 0 where x ≤ −1, x where x ≥ 1, and (x + 1)² / 4 between: the integral of `sparse_sigmoid`.
+    """Return 0 where x ≤ −1, x where x ≥ 1, (x + 1)² / 4 between: `sparse_sigmoid`'s integral. Source: Keras' `sparse_plus`.
 
     >>> sparse_plus(torch.tensor([-2.0, 0.0, 2.0]))
     tensor([0.0000, 0.2500, 2.0000])
@@ -213,7 +215,7 @@ def sparse_plus(x: Tensor) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """Return 1 / (1 + e⁻ˣ).
+    """Return 1 / (1 + e⁻ˣ). Source: row R8.
 
     >>> sigmoid(torch.tensor([0.0, 2.0]))
     tensor([0.5000, 0.8808])
@@ -222,7 +224,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """Return min(max(x / 6 + 1/2, 0), 1), three straight lines near the sigmoid; Keras before version 3 had the slope 0.2.
+    """Return min(max(x / 6 + 1/2, 0), 1), near the sigmoid; Keras before version 3 had the slope 0.2. Source: row R8.
 
     >>> hard_sigmoid(torch.tensor([-4.0, 0.0, 1.5]))
     tensor([0.0000, 0.5000, 0.7500])
@@ -231,7 +233,7 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def log_sigmoid(x: Tensor) -> Tensor:
-    """Return log(sigmoid(x)), computed in one stable step.
+    """Return log(sigmoid(x)), computed in one stable step. Source: Keras' `log_sigmoid`.
 
     >>> log_sigmoid(torch.tensor([-200.0, 0.0]))
     tensor([-200.0000,   -0.6931])
@@ -251,7 +253,7 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Return (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).
+    """Return (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ). Source: row R8.
 
     >>> tanh(torch.tensor([-1.0, 0.0]))
     tensor([-0.7616,  0.0000])
@@ -260,7 +262,7 @@ def tanh(x: Tensor) -> Tensor:
 
 
 def hard_tanh(x: Tensor) -> Tensor:
-    """Return min(max(x, −1), 1).
+    """Return min(max(x, −1), 1). Source: Keras' `hard_tanh`.
 
     >>> hard_tanh(torch.tensor([-2.0, 0.5, 2.0]))
     tensor([-1.0000,  0.5000,  1.0000])
@@ -269,7 +271,7 @@ def hard_tanh(x: Tensor) -> Tensor:
 
 
 def softsign(x: Tensor) -> Tensor:
-    """Return x / (|x| + 1).
+    """Return x / (|x| + 1). Source: Keras' `softsign`.
 
     >>> softsign(torch.tensor([-1.0, 3.0]))
     tensor([-0.5000,  0.7500])
@@ -278,7 +280,7 @@ def softsign(x: Tensor) -> Tensor:
 
 
 def tanh_shrink(x: Tensor) -> Tensor:
-    """Return x − tanh(x).
+    """Return x − tanh(x). Source: Keras' `tanh_shrink`.
 
     >>> tanh_shrink(torch.tensor([-1.0, 0.0]))
     tensor([-0.2384,  0.0000])
@@ -287,7 +289,7 @@ def tanh_shrink(x: Tensor) -> Tensor:
 
 
 def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
-    """Return x moved towards 0 by `threshold`, and 0 where it is nearer than that.
+    """Return sign(x) · max(|x| − `threshold`, 0): x moved towards 0, and not beyond. Source: Keras' `soft_shrink`.
 
     >>> soft_shrink(torch.tensor([-2.0, 0.25, 2.0]))
     tensor([-1.5000,  0.0000,  1.5000])
@@ -296,7 +298,7 @@ def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
-    """Return x where |x| > `threshold`, else 0.
+    """Return x where |x| > `threshold`, else 0. Source: Keras' `hard_shrink`.
 
     >>> hard_shrink(torch.tensor([-2.0, 0.25, 2.0]))
     tensor([-2.,  0.,  2.])
@@ -305,7 +307,7 @@ def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def threshold(x: Tensor, threshold: float = 0.0, default_value: float = 0.0) -> Tensor:
-    """Return x where x > `threshold`, else `default_value`; with the defaults, which Keras does not have, it is relu.
+    """Return x where x > `threshold`, else `default_value`; by default, as Keras has none, relu. Source: Keras' `threshold`.
 
     >>> threshold(torch.tensor([-2.0, 0.25, 2.0]), 1.0, -1.0)
     tensor([-1., -1.,  2.])
@@ -314,7 +316,7 @@ def threshold(x: Tensor, threshold: float = 0.0, default_value: float = 0.0) -> 
 
 
 def exponential(x: Tensor) -> Tensor:
-    """Return eˣ.
+    """Return eˣ. Source: row R8.
 
     >>> exponential(torch.tensor([0.0, 1.0]))
     tensor([1.0000, 2.7183])
@@ -323,7 +325,7 @@ def exponential(x: Tensor) -> Tensor:
 
 
 def softmax(x: Tensor, axis: int = 1) -> Tensor:
-    """Return eˣ / Σ eˣ, the sum over the classes, so that they add up to 1.
+    """Return eˣ / Σ eˣ, the sum over the classes, so that they add up to 1. Source: row R8.
 
     Args:
         x: (B, C, ...).
@@ -343,7 +345,7 @@ def softmax(x: Tensor, axis: int = 1) -> Tensor:
 
 
 def log_softmax(x: Tensor, axis: int = 1) -> Tensor:
-    """Return log(softmax(x)), computed in one stable step.
+    """Return log(softmax(x)), computed in one stable step. Source: Keras' `log_softmax`.
 
     Args:
         x: (B, C, ...).

@@ -27,6 +27,8 @@ class Callback:
     The hooks run in this order, those of several callbacks in the order in which they were passed. Where the training ends
     with an exception, no hook runs after it; the figures up to there are in `model.history`.
 
+    Source: Keras 3's `Callback`, with (model, state) in place of (epoch, logs).
+
     >>> class StopAt(Callback):
     ...     def on_epoch_end(self, model, state):
     ...         if state.history.history["loss"][-1] < 0.1:

@@ -18,6 +18,8 @@ __all__ = ["Initializer", "fans", "finite"]
 def fans(shape: Sequence[int]) -> tuple[int, int]:
     """Return `(fan_in, fan_out)` of a learnable: how many inputs one output sums over, and the reverse.
 
+    Source: Keras' `compute_fans`, for torch's layout of weights; row R9.
+
     >>> fans((64, 32, 3, 3)), fans((10, 784)), fans((20,)), fans(())
     ((288, 576), (784, 10), (20, 20), (1, 1))
     """

@@ -109,6 +109,8 @@ class Activation(ActivatedLayer):
         activation: a name of `laminar.activations` or a function.
         name: the layer's name.
 
+    Source: row R8 of the mission; `keras.layers.Activation`.
+
     >>> Activation("relu")(torch.tensor([[-1.0, 2.0]]))
     tensor([[0., 2.]])
     """

@@ -150,6 +150,8 @@ class RandomFlip(Augmentation):
         UnknownNameError: on an unknown mode.
         ShapeError: if the input is not (batch, channels, height, width).
 
+    Source: `keras.layers.RandomFlip`.
+
     >>> x = torch.arange(3.0).reshape(1, 1, 1, 3)
     >>> {tuple(RandomFlip("horizontal")(x).flatten().tolist()) for _ in range(50)} == {(0, 1, 2), (2, 1, 0)}
     True

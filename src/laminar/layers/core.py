@@ -143,6 +143,8 @@ class Dense(WeightedLayer):
         ShapeError: if the observations have no axis.
         UnknownNameError: on an unknown activation or initializer.
 
+    Source: rows R5 and R15 of the mission; `torch.nn.functional.linear`.
+
     >>> import torch
     >>> Dense(3)(torch.zeros(2, 5)).shape
     torch.Size([2, 3])
@@ -203,6 +205,8 @@ class Dense(WeightedLayer):
 class Flatten(Layer):
     """Makes one axis of all axes but the batch: (B, C, H, W) becomes (B, C·H·W), and (B,) becomes (B, 1).
 
+    Source: row R5 of the mission; `torch.flatten`.
+
     >>> import torch
     >>> Flatten()(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 48])
@@ -228,6 +232,8 @@ class Reshape(Layer):
     Raises:
         ArgumentError: if the shape cannot be one.
         ShapeError: when called, if the numbers of an observation do not fit the shape.
+
+    Source: `keras.layers.Reshape`.
 
     >>> import torch
     >>> Reshape((1, 28, 28))(torch.zeros(2, 784)).shape

@@ -78,7 +78,12 @@ def factors_of(module: nn.Module) -> dict[str, float]:
 def learning_rate_factors(model: nn.Module) -> dict[str, float]:
     """Return the factor of every parameter by its name; one that two layers share has that of its first name.
 
-    See `set_learning_rate_factor`.
+    Source: as `set_learning_rate_factor`; row R19 of the mission.
+
+    >>> block = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False))
+    >>> set_learning_rate_factor(block, 0)
+    >>> learning_rate_factors(nn.Sequential(block, nn.Linear(2, 1)))
+    {'0.0.weight': 0.0, '0.1.weight': 0.0, '1.weight': 1.0, '1.bias': 1.0}
     """
     of_module = {"": factors_of(model).get("", 1.0)}
     for path, module in model.named_modules():

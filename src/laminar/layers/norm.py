@@ -275,6 +275,8 @@ class UnitNormalization(_OverAxes):
         ArgumentError: if an axis is no whole number other than 0.
         ShapeError: if the observations do not have these axes.
 
+    Source: `keras.layers.UnitNormalization`.
+
     >>> UnitNormalization()(torch.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """

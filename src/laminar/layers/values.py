@@ -154,6 +154,8 @@ class RandomContrast(Augmentation):
         ArgumentError: if a number is not possible.
         ShapeError: if the input is not (batch, channels, height, width).
 
+    Source: `keras.layers.RandomContrast`.
+
     >>> RandomContrast(0.5).eval()(torch.tensor([[[[0.2, 0.4]]]]))
     tensor([[[[0.2000, 0.4000]]]])
     """
@@ -202,6 +204,8 @@ class RandomBrightness(Augmentation):
     Raises:
         ArgumentError: if a number is not possible.
         ShapeError: if the input is not (batch, channels, height, width).
+
+    Source: `keras.layers.RandomBrightness`.
 
     >>> RandomBrightness((0.5, 0.5))(torch.tensor([[[[0.25, 0.75]]]]))
     tensor([[[[0.7500, 1.0000]]]])

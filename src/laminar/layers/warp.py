@@ -104,6 +104,8 @@ class RandomTranslation(_Warp):
         UnknownNameError: on an unknown fill mode or interpolation.
         ShapeError: if the input is not (batch, channels, height, width).
 
+    Source: `keras.layers.RandomTranslation`.
+
     >>> down = RandomTranslation((0.5, 0.5), 0, fill_mode="constant", fill_value=9)
     >>> down(torch.tensor([[[[1.0], [2.0]]]])).flatten()
     tensor([9., 1.])
@@ -148,6 +150,8 @@ class RandomRotation(_Warp):
         ArgumentError: if a number is not possible.
         UnknownNameError: on an unknown fill mode or interpolation.
         ShapeError: if the input is not (batch, channels, height, width).
+
+    Source: `keras.layers.RandomRotation`.
 
     >>> quarter = RandomRotation((0.25, 0.25))
     >>> quarter(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).round(decimals=3)
@@ -194,6 +198,8 @@ class RandomZoom(_Warp):
         ArgumentError: if a number is not possible.
         UnknownNameError: on an unknown fill mode or interpolation.
         ShapeError: if the input is not (batch, channels, height, width).
+
+    Source: `keras.layers.RandomZoom`.
 
     >>> twice = RandomZoom((-0.5, -0.5), interpolation="nearest")
     >>> twice(torch.arange(4.0).reshape(1, 1, 1, 4)).flatten()

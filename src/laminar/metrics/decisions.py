@@ -262,6 +262,8 @@ def confusion_matrix(target: Any, predicted: Any, classes: int | None = None) ->
     Raises:
         LabelError: if the shapes differ, or there is something else than class numbers.
 
+    Source: Stehman 1997, as for `ConfusionMatrix`.
+
     >>> confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2])
     array([[1, 0, 0],
            [0, 1, 1],

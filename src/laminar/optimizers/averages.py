@@ -50,7 +50,20 @@ class Averages:
 
 @torch.no_grad()
 def put_averages_in_place(optimizer: torch.optim.Optimizer) -> None:
-    """Give every parameter the value of its running mean, where one is kept."""
+    """Give every parameter the value of its running mean, where one is kept; `fit` does it at its end.
+
+    Source: as for `Averages`, Polyak & Juditsky 1992.
+
+    >>> from laminar.optimizers import SGD
+    >>> w = torch.nn.Parameter(torch.tensor([0.0]))
+    >>> optimizer = SGD(1.0, use_ema=True, ema_momentum=0.5).create([w])
+    >>> for _ in range(2):
+    ...     w.grad = torch.tensor([-1.0])
+    ...     optimizer.step()  # w is 1, then 2; the mean 1, then 0.5 * 1 + 0.5 * 2
+    >>> put_averages_in_place(optimizer)
+    >>> w.detach()
+    tensor([1.5000])
+    """
     for p, kept in optimizer.state.items():
         if _MEAN in kept:
             p.copy_(kept[_MEAN])

@@ -23,7 +23,14 @@ Groups: TypeAlias = list[dict[str, Any]]
 
 
 class Optimizer(ABC):
-    """A description of an optimizer, without parameters yet; one description can make optimizers for many networks."""
+    """A description of an optimizer, without parameters yet; one description can make optimizers for many networks.
+
+    >>> class Slow(Optimizer):
+    ...     def create(self, weights, others=(), tables=()):
+    ...         return torch.optim.SGD([*weights, *others, *tables], lr=1e-4)
+    >>> Slow().create(list(torch.nn.Linear(3, 2).parameters())).defaults["lr"]
+    0.0001
+    """
 
     @abstractmethod
     def create(
@@ -60,6 +67,11 @@ class Rule(Settings, Optimizer):
     Raises:
         ArgumentError: if an argument is out of its range, or two ways to clip are asked for.
         UnknownNameError: if there is no such argument.
+
+    >>> from laminar.optimizers import SGD
+    >>> rule = SGD(0.1, clipnorm=1.0)
+    >>> isinstance(rule, Rule), rule
+    (True, SGD(learning_rate=0.1, momentum=0.0, nesterov=False, clipnorm=1.0))
     """
 
     has_fused: ClassVar[bool] = False

@@ -57,6 +57,8 @@ class SGD(Rule):
 class SGDM(Rule):
     """SGD with the defaults of MATLAB's `trainingOptions("sgdm")`: momentum 0.9, L2 factor 1e-4 on weights.
 
+    w ← w − η·v with v ← 0.9·v + g + 0.0001·w; the last term is not there for biases and scales.
+
     Args:
         learning_rate: η, above 0, or a schedule.
         momentum: at least 0 and below 1.
