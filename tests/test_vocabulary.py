@@ -150,27 +150,38 @@ def test_no_exemption_is_left_over() -> None:
 # ── the reference ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def directives(page: Path) -> list[str]:
-    """Return what the `:::` lines of a page ask mkdocstrings to show."""
-    return re.findall(r"^::: (\S+)", page.read_text(), flags=re.MULTILINE)
+def directives(family: str) -> list[tuple[str, list[str] | None]]:
+    """Return what the `:::` lines of a family's page ask mkdocstrings to show: a dotted name, and which members; None for all."""
+    page = (REFERENCE / f"{family}.md").read_text()
+    found = re.findall(r"^::: (\S+)\n((?: +.*\n)*)", page, flags=re.MULTILINE)
+    members = [(name, re.search(r"members: \[(.*)\]", options)) for name, options in found]
+    return [(name, listed[1].split(", ") if listed else None) for name, listed in members]
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_it_is_in_the_reference(word: str) -> None:
-    """By its exported name, by its family (whose `__all__` mkdocstrings shows), or on the page of the module it stands in."""
+def test_it_is_once_in_the_reference(word: str) -> None:
+    """By its own name, or among the members of its family (mkdocstrings shows its `__all__`) or of the module it stands in."""
     family, _, name = word.partition(".")
-    places = {f"laminar.{word}", f"{WORDS[word].__module__}.{name}", WORDS[word].__module__}
-    places |= set() if family == "layers" else {f"laminar.{family}"}
-    assert places & set(directives(REFERENCE / f"{family}.md"))
+    module = WORDS[word].__module__
+    itself, around = {f"laminar.{word}", f"{module}.{name}"}, {f"laminar.{family}", module}
+    shown = [
+        target
+        for target, members in directives(family)
+        if target in itself or (target in around and (members is None or name in members))
+    ]
+    assert len(shown) == 1, shown
 
 
-def test_the_page_of_layers_lists_each_once() -> None:
-    """Its table leads to every layer, and every layer is shown once, in its family."""
-    page = REFERENCE / "layers.md"
-    shown = [name for name in directives(page) if re.fullmatch(r"laminar\.layers\.\w+", name) and name[15:] in layers.__all__]
-    listed = re.findall(r"\]\[laminar\.layers\.(\w+)\] \|", page.read_text())
-    assert sorted(shown) == sorted(f"laminar.layers.{name}" for name in layers.__all__)
-    assert sorted(listed) == sorted(layers.__all__)
+def test_the_page_of_layers_leads_to_each() -> None:
+    """Its tables have a line for every layer, once, under the heading that it is shown under."""
+    contents, _, families = (REFERENCE / "layers.md").read_text().partition("## ")
+    listed = [
+        (f, re.findall(r"\[laminar\.layers\.(\w+)\] \|", t))
+        for f, t in re.findall(r"^\| \[(\w+)\](.*?)\n\n", contents, re.M | re.S)
+    ]
+    shown = [(s.partition("\n")[0], re.findall(r"^::: laminar\.layers\.(\w+)$", s, re.M)) for s in families.split("\n## ")]
+    assert listed == shown
+    assert sorted(name for _, names in listed for name in names) == sorted(layers.__all__)
 
 
 def test_every_page_is_in_the_navigation() -> None:
