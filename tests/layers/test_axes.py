@@ -136,6 +136,7 @@ def test_the_first_input_of_a_layer_without_learnables_is_checked() -> None:
         (lambda: L.GlobalAveragePooling2D(data_format="channels_last"), "GlobalAveragePooling2D"),
         (lambda: L.ZeroPadding2D(data_format="channels_last"), "ZeroPadding2D"),
         (lambda: L.SeparableConv2D(2, 3, data_format="channels_last"), "SeparableConv2D"),
+        (lambda: L.Flatten(data_format="channels_last"), "Flatten"),  # type: ignore[call-arg]  # refused
     ],
 )
 def test_data_format_is_refused(make: Any, owner: str) -> None:

@@ -169,8 +169,8 @@ def test_unknown_options() -> None:
     with pytest.raises(UnknownNameError) as caught:
         L.BatchNormalization(centre=False)
     assert str(caught.value) == (
-        "BatchNormalization: argument 'centre' is unknown. Did you mean 'center'? Known: beta_initializer, center, "
-        "gamma_initializer, moving_mean_initializer, moving_variance_initializer, name, scale."
+        "BatchNormalization: argument 'centre' is unknown. Did you mean 'center'? Known: axis, beta_initializer, center, "
+        "epsilon, gamma_initializer, momentum, moving_mean_initializer, moving_variance_initializer, name, scale."
     )
 
 

@@ -160,7 +160,7 @@ def test_what_it_calls_itself() -> None:
         (
             lambda: L.Conv2D(2, 3, use_biass=False),
             UnknownNameError,
-            "Conv2D: argument 'use_biass' is unknown. Did you mean 'use_bias'? Known: bias_initializer, kernel_initializer, name, use_bias.",
+            "Conv2D: argument 'use_biass' is unknown. Did you mean 'use_bias'? Known: activation, bias_initializer, dilation_rate, filters, groups, kernel_initializer, kernel_size, name, padding, strides, use_bias.",
         ),
     ],
 )  # fmt: skip

@@ -131,7 +131,7 @@ RESHAPE = "Reshape(shape=): expected whole numbers of at least 1, one of which m
             lambda: L.Dense(3, kernel_init="zeros"),
             UnknownNameError,
             "Dense: argument 'kernel_init' is unknown. Did you mean 'kernel_initializer'? "
-            "Known: bias_initializer, kernel_initializer, name, use_bias.",
+            "Known: activation, bias_initializer, kernel_initializer, name, units, use_bias.",
         ),
         (lambda: L.Reshape((1.5, 2)), ArgumentError, f"{RESHAPE} (1.5, 2). Pass (1, 28, 28), say."),
         (lambda: L.Reshape(2.5), ArgumentError, f"{RESHAPE} 2.5. Pass (1, 28, 28), say."),

@@ -277,7 +277,7 @@ def test_an_epsilon_is_positive(name: str, epsilon: Any) -> None:
         (lambda: L.LocalResponseNormalization(alpha=-1), "LocalResponseNormalization(alpha=): expected a number of at least 0, received -1. Leave it out for AlexNet's constants."),
         (lambda: L.LocalResponseNormalization(beta="1"), "LocalResponseNormalization(beta=): expected a number of at least 0, received '1'. Leave it out for AlexNet's constants."),
         (lambda: L.LayerNormalization(gamma_initializer="onnes"), "initializer 'onnes' is unknown. Did you mean 'ones'? Known: "),
-        (lambda: L.LayerNormalization(centre=True), "LayerNormalization: argument 'centre' is unknown. Did you mean 'center'? Known: beta_initializer, center, gamma_initializer, name, scale."),
+        (lambda: L.LayerNormalization(centre=True), "LayerNormalization: argument 'centre' is unknown. Did you mean 'center'? Known: axis, beta_initializer, center, epsilon, gamma_initializer, name, scale."),
     ],
 )  # fmt: skip
 def test_bad_arguments(make: Any, text: str) -> None:

@@ -132,7 +132,8 @@ ADDED = "Conv2DTranspose(output_padding=): expected less than the strides (2, 1)
          "DepthwiseConv2D(depth_multiplier=): expected a whole number of at least 1, received 0. Pass 1 or more."),
         (lambda: L.DepthwiseConv2D(3, kernel_initializer="ones"), UnknownNameError,  # type: ignore[call-arg]  # refused
          "DepthwiseConv2D: argument 'kernel_initializer' is unknown. Did you mean 'depthwise_initializer'? "
-         "Known: bias_initializer, depthwise_initializer, name, use_bias."),
+         "Known: activation, bias_initializer, depth_multiplier, depthwise_initializer, dilation_rate, kernel_size, name, padding, "
+         "strides, use_bias."),
         (lambda: L.SeparableConv2D(0, 3), ArgumentError,
          "SeparableConv2D(filters=): expected a whole number of at least 1, received 0. Pass 1 or more."),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.base import Layer
@@ -105,25 +105,9 @@ class SpatialLayer(Layer):
 
     Attributes:
         rank: how many axes follow the channels.
-
-    Raises:
-        ArgumentError: on Keras' argument `data_format`: channels come first in every layer.
     """
 
     rank: ClassVar[int]
-
-    def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Refuse `data_format`, in the one place that all constructors share."""
-        if "data_format" in options:
-            raise ArgumentError(
-                complaint(
-                    f"{cls.__name__}(data_format=)",
-                    expected="none: channels come first in every layer",
-                    received=f"{options['data_format']!r}",
-                    fix="Leave it out, and give channels-last data as x.movedim(-1, 1)",
-                )
-            )
-        return super().__new__(cls)
 
     def build(self, shape: Shape) -> None:
         """Declare nothing; being there makes the first input go through `check_input`."""

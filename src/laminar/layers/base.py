@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from laminar.layers.factors import LearningRateFactor
 from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
 from laminar.layers.signatures import takes_memory, takes_several
+from laminar.layers.words import check_words
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_shape, normalize_shape
 
@@ -111,6 +112,11 @@ class Layer(nn.Module):
         cls._takes_several = takes_several(cls)
         if cls._overrides_backward:
             cls.has_memory = takes_memory(cls)
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Look at the names of the arguments, in the one place that all constructors share."""
+        check_words(cls, options)
+        return super().__new__(cls)
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__()
