@@ -1,4 +1,4 @@
-"""Dense against `torch.nn.Linear` and Keras' Dense: same weights, random configurations."""
+"""Dense, Flatten and Reshape against `torch.nn` and Keras: same weights, random configurations."""
 
 from __future__ import annotations
 
@@ -37,3 +37,21 @@ def test_dense(units: int, features: int, before: list[int], bias: bool, activat
         copy_into(list(own.parameters()), list(linear.parameters()))
         want, wanted = gradients(linear, [x], list(linear.parameters()))
         assert_close([*z, *grads], [*want, *wanted])
+
+
+@parity
+@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), split=st.integers(0, 3))
+def test_flatten_and_reshape(shape: list[int], split: int) -> None:
+    """Channels first or not, what is flattened keeps its order."""
+    new = (*sorted(shape)[:split], -1)
+    x = torch.randn(2, *shape)
+    for own, theirs, torchs in (
+        (L.Flatten(), keras.layers.Flatten(), nn.Flatten()),
+        (L.Reshape(new), keras.layers.Reshape(new), nn.Unflatten(1, new) if len(shape) == 1 else None),
+    ):
+        z, grads = gradients(own, [x], [])
+        want, wanted = gradients(theirs, [x], [])
+        assert_close([*z, *grads], [*want, *wanted], bound=0)
+        if torchs is not None:
+            want, wanted = gradients(torchs, [x], [])
+            assert_close([*z, *grads], [*want, *wanted], bound=0)
