@@ -6,13 +6,15 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 import laminar as lm
-from laminar.errors import GradientError, LayerError, ShapeError, UnknownNameError
+from laminar import layers as L
+from laminar.errors import DtypeError, GradientError, LayerError, ShapeError, UnknownNameError
 from laminar.seeding import seeded
 
 
@@ -445,4 +447,16 @@ def test_sub_layers_with_parameters_and_a_backward() -> None:
     assert message(LayerError, lambda: Holder()(torch.zeros(1, 2))) == (
         "layer 'holder' (Holder): expected learnables of its own only, because backward returns their gradients, "
         "received the sub-layer 'inner' with parameters. Declare them with self.learnable."
+    )
+
+
+@pytest.mark.parametrize("layer", [L.Dense(2), L.Dense(2).eval(), L.Activation("relu"), L.MaxPooling2D(2)])
+@pytest.mark.parametrize("built", [False, True])
+def test_arrays_are_no_tensors(layer: L.Layer, built: bool) -> None:
+    if built:
+        layer(torch.zeros(2, 3, 4, 4))
+    with pytest.raises(DtypeError) as caught:
+        layer(np.zeros((2, 3, 4, 4), np.float32))
+    assert str(caught.value) == (
+        f"{layer.label}: expected a tensor, received numpy.ndarray. Pass torch.as_tensor(x), or arrays to model.predict."
     )

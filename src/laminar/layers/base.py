@@ -14,6 +14,7 @@ from torch.nn.modules import module as _torch_module
 from laminar import initializers, seeding, shapes, symbols
 from laminar.errors import LaminarError, LayerError, ShapeError, complaint
 from laminar.layers.arithmetic import Arithmetic, Explanation, default_arithmetic, explanation, shapes_to_explain
+from laminar.layers.arrays import refuse_arrays
 from laminar.layers.factors import LearningRateFactor
 from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
@@ -351,6 +352,7 @@ class Layer(nn.Module):
     def _build_for(self, inputs: Sequence[Any]) -> None:
         tensors = [t for t in inputs if isinstance(t, Tensor)]
         if not tensors or any(t.dim() == 0 for t in tensors):
+            refuse_arrays(self.label, inputs)
             raise ShapeError(
                 complaint(
                     self.label,
@@ -429,8 +431,9 @@ class Layer(nn.Module):
                 z = self._dispatch(*inputs, **kwargs)
             else:
                 z = self._call_with_hooks(*inputs, **kwargs)
-        except (RuntimeError, IndexError):
-            # torch's word on it; if the shape is to blame, the layer says so better
+        except (RuntimeError, IndexError, TypeError):
+            # torch's word on it; if kind or shape of the input is to blame, the layer says so better
+            refuse_arrays(self.label, inputs)
             self.check_input(*(tuple(t.shape[1:]) for t in inputs if isinstance(t, Tensor)))
             raise
         if z is None:
