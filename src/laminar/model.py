@@ -24,6 +24,7 @@ from laminar.fit.plan import OnePlan
 from laminar.fit.progress import make_progress
 from laminar.fit.several import Goals, OneOutput, SeveralPlan, make_goals
 from laminar.fit.state import History, Recipe
+from laminar.fit.words import named_arguments
 from laminar.network import Network
 from laminar.shapes import Shape
 
@@ -76,6 +77,7 @@ class Model(Network):
 
     # -- compile --------------------------------------------------------------------------------------------------------
 
+    @named_arguments
     def compile(
         self,
         optimizer: Any = "sgdm",
@@ -128,6 +130,7 @@ class Model(Network):
 
     # -- fit ------------------------------------------------------------------------------------------------------------
 
+    @named_arguments
     def fit(
         self,
         x: Any,
@@ -212,6 +215,7 @@ class Model(Network):
 
     # -- evaluate and predict -------------------------------------------------------------------------------------------
 
+    @named_arguments
     def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 512, sample_weight: Any = None) -> dict[str, float]:
         """Return the loss and the metrics over all observations, by name.
 
@@ -230,6 +234,7 @@ class Model(Network):
         batches = self._batches((x, y, sample_weight), Order(size), recipe.device)
         return self._plan(recipe, batches).evaluate(batches)
 
+    @named_arguments
     def predict(self, x: Any, *, batch_size: int = 512) -> Any:
         """Return what the network says of every observation: probabilities, under a cross-entropy; numbers otherwise.
 
@@ -253,6 +258,7 @@ class Model(Network):
         first = next(iter(x.values() if isinstance(x, dict) else x)) if isinstance(x, tuple | dict) and x else x
         return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 
+    @named_arguments
     def classify(self, x: Any, *, batch_size: int = 512) -> Any:
         """Return the most probable class of every observation, (N,); 0 or 1 for each output that answers yes or no.
 

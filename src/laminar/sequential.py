@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.layers.naming import free_name
 from laminar.model import Model
@@ -37,8 +38,12 @@ class Sequential(Model):
 
     is_chain = True
 
-    def __init__(self, layers: Sequence[nn.Module] = (), *, name: str | None = None) -> None:
+    def __init__(self, layers: Sequence[nn.Module] = (), *others: nn.Module, name: str | None = None) -> None:
         super().__init__(name=name)
+        if others:  # as torch.nn.Sequential takes them
+            received = f"{len(others) + 1} arguments"
+            fix = "Put them into brackets: Sequential([a, b])"
+            raise ArgumentError(complaint("Sequential(layers=)", expected="a list of layers", received=received, fix=fix))
         for layer in arguments.module_list("Sequential(layers=)", layers):
             self.add_module(free_name(self, layer, "Sequential(layers=)"), layer)
 

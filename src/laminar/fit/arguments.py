@@ -17,6 +17,7 @@ from laminar.fit.batches import Shuffle, split
 from laminar.fit.callbacks import Callback
 from laminar.layers.core import positive
 from laminar.shapes import Shape
+from laminar.symbols import Symbol
 
 __all__ = [
     "Triple",
@@ -192,15 +193,12 @@ def module_list(where: str, value: Any) -> list[nn.Module]:
 def _module(where: str, value: Any) -> nn.Module:
     if isinstance(value, nn.Module):
         return value
-    a_class = isinstance(value, type)
-    raise ArgumentError(
-        complaint(
-            where,
-            expected="a layer or torch.nn.Module",
-            received=_called(value),
-            fix=f"Write {value.__name__}()" if a_class else "Wrap a function: Activation(function)",
-        )
-    )
+    fix = "Wrap a function: Activation(function)"
+    if isinstance(value, type):
+        fix = f"Write {value.__name__}()"
+    elif isinstance(value, Symbol):
+        fix = "Leave Input out, shapes are inferred; or write Model(inputs, outputs)"
+    raise ArgumentError(complaint(where, expected="a layer or torch.nn.Module", received=_called(value), fix=fix))
 
 
 def _called(value: Any) -> str:
