@@ -194,12 +194,11 @@ def test_data_of_another_shape_does_not_decide_on_the_parameters() -> None:
         "layer 'conv2d' (Conv2D, filters=4, kernel_size=(3, 3), padding='same'): expected input of 3 channels, "
         "received (batch, 8, 8, 3), 8 channels. Pass x.movedim(-1, 1) if its last axis is the channels."
     )
-    assert not list(model.parameters()), "nothing is built by data that the network cannot take"
+    assert not list(model.parameters())
     other = network()
     other.fit(np.zeros((4, 3, 6, 6), np.float32), np.zeros(4, int), seed=0, verbose=0)  # which its layers can take
-    assert other.input_shape == (3, 8, 8)
-    told = network().build(seed=0)
-    told.compile("sgd", "sparse_categorical_crossentropy")
+    told = network()
+    told.build(seed=0)
     told.fit(np.zeros((4, 3, 6, 6), np.float32), np.zeros(4, int), seed=0, verbose=0)
     assert all(map(torch.equal, other.parameters(), told.parameters()))
 
@@ -486,6 +485,13 @@ def test_a_wrong_shape_is_told_where_the_layer_is_called() -> None:
     )
     assert message(lambda: nn.Linear(3, 2)(lm.Input(7)), LayerError).startswith(
         "layer Linear: expected an input that its forward can take, received (batch, 7), on which it raised RuntimeError:"
+    )
+    image, other = lm.Input((3, 8, 8)), lm.Input((5, 8, 8))
+    assert message(lambda: image + other, LayerError) == (
+        "add of symbols of laminar.Input: expected arguments that go together, received (batch, 3, 8, 8) and (batch, 5, 8, 8), "
+        "on which it raised RuntimeError: Attempting to broadcast a dimension of length 5 at -3! Mismatching argument at index 1 "
+        "had torch.Size([batch, 5, 8, 8]); but expected shape should be broadcastable to [batch, 3, 8, 8]. "
+        "Compare the shapes: print(x) shows that of a symbol."
     )
 
 

@@ -200,7 +200,12 @@ def _record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise _as_data(_DATA[name])
     if replay is None:
         _refuse_in_place(name, kwargs)
-    result = _computed(func, args, kwargs)
+    try:
+        result = _computed(func, args, kwargs)
+    except RuntimeError as error:
+        if replay is not None or isinstance(error, LaminarError):  # somebody else's module is named by its call
+            raise
+        raise _refused(name, args, kwargs, error) from error
     if not any(isinstance(leaf, Tensor) for leaf in _leaves(result)):
         return result
     if replay is not None:
@@ -216,6 +221,20 @@ def _computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return func(*args, **kwargs)
     except NotImplementedError as error:  # torch's word for an operation that needs values
         raise _as_data(f"{getattr(func, '__name__', func)}") from error
+
+
+def _refused(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> LayerError:
+    """Return the error for a function that cannot take the symbols it was given, with torch's word on it."""
+    shapes = [format_batch(_plain_shape(leaf)[1:]) for leaf in _leaves((args, kwargs)) if isinstance(leaf, Symbol)]
+    said = str(error).strip().partition("\n")[0].rstrip(".").replace(str(BATCH), "batch")
+    return LayerError(
+        complaint(
+            f"{name.strip('_')} of symbols of laminar.Input",
+            expected="arguments that go together",
+            received=f"{' and '.join(shapes)}, on which it raised {type(error).__name__}: {said}",
+            fix="Compare the shapes: print(x) shows that of a symbol",
+        )
+    )
 
 
 def _shadow(leaf: Any, _: Path) -> Any:
