@@ -189,9 +189,15 @@ SPARSE, SOFT, BINARY, HINGE, MSE = (
             SOFT,
             torch.full((3, 1), torch.nan),
             (10,),
-            f"y: expected {TEN} of an integer dtype, received torch.float32. "
-            'Convert them with y.astype("int64"), or y.long() for a tensor.',
+            f'y: expected {TEN}, received nan at observation 0. Pass class numbers; for other numbers use loss="mse".',
             id="nan class numbers",
+        ),
+        pytest.param(
+            SPARSE,
+            tensor([1.0, 2.5]),
+            (10,),
+            f'y: expected {TEN}, received 2.5 at observation 1. Pass class numbers; for other numbers use loss="mse".',
+            id="no class numbers",
         ),
         pytest.param(
             SPARSE,

@@ -160,6 +160,10 @@ def _whole(target: Tensor, classes: int, where: str, ignore: int | None) -> Tens
     """Return class numbers as int64, all of them below `classes`."""
     expected = f"whole numbers 0 to {classes - 1} (the network has {classes} outputs)"
     if target.is_floating_point():
+        wrong = ~torch.isfinite(target) | (target != target.floor())
+        if wrong.any():
+            fix = 'Pass class numbers; for other numbers use loss="mse"'
+            raise LabelError(complaint(where, expected=expected, received=_first(target, wrong), fix=fix))
         fix = 'Convert them with y.astype("int64"), or y.long() for a tensor'
         raise LabelError(complaint(where, expected=f"{expected} of an integer dtype", received=str(target.dtype), fix=fix))
     target = target.to(torch.int64)
