@@ -28,6 +28,7 @@ def test_outputs_are_those_of_the_layers_in_inference_mode() -> None:
         assert torch.equal(z, output)
         assert not output.requires_grad
     assert list(lm.layer_outputs(model, x, "max_pooling2d")) == ["max_pooling2d"]
+    assert torch.equal(lm.layer_outputs(model, x.numpy())["dense"], found["dense"]), "an array will do"
     assert not any(sub._forward_hooks for sub in model.modules())
 
 

@@ -18,7 +18,7 @@ def layer_outputs(model: nn.Module, x: Any, *paths: str) -> dict[str, Any]:
 
     Args:
         model: any network; its mode is put back.
-        x: a tensor (B, ...), or a tuple of them for several inputs.
+        x: a tensor or array (B, ...), or a tuple of them for several inputs; brought to the network's device.
         *paths: which layers, as `model.summary()` names them; without them every layer that holds no other.
 
     Returns:
@@ -46,11 +46,12 @@ def layer_outputs(model: nn.Module, x: Any, *paths: str) -> dict[str, Any]:
 
         return hook
 
+    device = next((p.device for p in model.parameters()), None)
     modes = [(sub, sub.training) for sub in model.modules()]
     handles = [modules[path].register_forward_hook(keep(path)) for path in wanted]
     try:
         with torch.no_grad():
-            model.eval()(*(x if isinstance(x, tuple) else (x,)))
+            model.eval()(*(torch.as_tensor(part, device=device) for part in (x if isinstance(x, tuple) else (x,))))
     finally:
         for handle in handles:
             handle.remove()
