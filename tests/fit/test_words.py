@@ -64,6 +64,24 @@ def test_slips() -> None:
     assert not list(model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: MAKE.callbacks.ModelCheckpoint("a.safetensors", save_weights_only=True),
+         "ModelCheckpoint(save_weights_only=): expected none: weights are all that is saved, received True. Leave it out."),
+        (lambda: MAKE.callbacks.ReduceLROnPlateau(epsilon=1e-3),
+         "ReduceLROnPlateau(epsilon=): expected none: it is min_delta, received 0.001. Pass min_delta=1e-4, say."),
+        (lambda: MAKE.callbacks.EarlyStopping(restore_best=True), "EarlyStopping: argument 'restore_best' is unknown. "
+         "Did you mean 'restore_best_weights'? Known: baseline, min_delta, mode, monitor, patience, restore_best_weights, "
+         "start_from_epoch, verbose."),
+    ],
+)  # fmt: skip
+def test_callbacks(make: Any, text: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert str(caught.value) == text
+
+
 def test_the_methods_read_as_they_are_written() -> None:
     assert list(inspect.signature(lm.Model.predict).parameters) == ["self", "x", "batch_size"]
     assert (lm.Model.fit.__doc__ or "").startswith("Train the network")

@@ -78,6 +78,13 @@ class Anything(L.Layer):
         return x
 
 
+class Numbers(Anything):
+    """Takes any, of one kind."""
+
+    def __init__(self, **kwargs: list[int]) -> None:
+        super().__init__(**kwargs)
+
+
 class Described(L.Dense):
     """A layer whose options are described for type checkers alone."""
 
@@ -87,6 +94,7 @@ class Described(L.Dense):
 
 def test_layers_that_take_any_argument() -> None:
     assert Anything(input_shape=3, seed=1).seen == {"input_shape": 3, "seed": 1}
+    assert Numbers(rows=[1]).seen == {"rows": [1]}
     assert not Described(use_bias=False).use_bias
     with pytest.raises(UnknownNameError, match=r"^Described: argument .input_shape. is unknown\."):  # Dense's own word
         Described(input_shape=(3,))  # type: ignore[call-arg]  # refused

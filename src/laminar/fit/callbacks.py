@@ -7,15 +7,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, Self
 
 from torch import nn
 
 from laminar.errors import DivergedError
 from laminar.fit.state import State
+from laminar.layers.words import check_words
 
 __all__ = ["INTERRUPTED", "Callback", "interruptible"]
 
 INTERRUPTED = "Ctrl-C"  # the reason that History gives
+
+_ELSEWHERE = {
+    "save_weights_only": ("none: weights are all that is saved", "Leave it out"),
+    "period": ("none: it is save_freq", 'Pass save_freq="epoch", or a number of iterations'),
+    "epsilon": ("none: it is min_delta", "Pass min_delta=1e-4, say"),
+}
+"""Words of Keras' callbacks: what is expected instead, and the fix."""
 
 
 class Callback:
@@ -34,6 +43,11 @@ class Callback:
     ...         if state.history.history["loss"][-1] < 0.1:
     ...             state.stop = "the loss is below 0.1"
     """
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Look at the names of the arguments, in the one place that all constructors share."""
+        check_words(cls, options, _ELSEWHERE)
+        return super().__new__(cls)
 
     def on_train_begin(self, model: nn.Module, state: State) -> None:
         """Run before the first iteration."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 from collections.abc import Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
 from laminar.errors import ArgumentError, complaint
@@ -34,14 +34,15 @@ _ELSEWHERE = {
 _KNOWN: WeakKeyDictionary[type, list[str] | None] = WeakKeyDictionary()  # to resolve annotations takes a millisecond
 
 
-def check_words(cls: type, given: Mapping[str, Any]) -> None:
+def check_words(cls: type, given: Mapping[str, Any], elsewhere: Mapping[str, tuple[str, str]] = _ELSEWHERE) -> None:
     """Refuse keyword arguments that the constructor of `cls` does not have.
 
     Nothing is refused where it takes any, as `**kwargs` that no `Unpack` describes.
 
     Args:
-        cls: a class of layers.
+        cls: a class of layers, or of anything else.
         given: the keyword arguments.
+        elsewhere: words of Keras, or how they end ("_constraint") -> what is expected instead, and the fix.
 
     Raises:
         ArgumentError: on one that Keras has, saying what does its work here.
@@ -56,7 +57,7 @@ def check_words(cls: type, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if known is None or name in known:
             continue
-        for word, (expected, fix) in _ELSEWHERE.items():
+        for word, (expected, fix) in elsewhere.items():
             if name == word or (word[0] == "_" and name.endswith(word)):
                 raise ArgumentError(
                     complaint(f"{cls.__name__}({name}=)", expected=expected, received=reprlib.repr(value), fix=fix)
@@ -71,12 +72,12 @@ def _known(cls: type) -> list[str] | None:
     for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
         if parameter.kind is parameter.VAR_KEYWORD:
             try:
-                tables = get_args(get_type_hints(constructor)[parameter.name])
-            except (NameError, KeyError):  # imported for type checkers alone, or not annotated
-                tables = ()
-            if not tables:
+                described = get_type_hints(constructor).get(parameter.name)
+            except NameError:  # imported for type checkers alone
+                described = None
+            if get_origin(described) is not Unpack:
                 return None
-            known += get_type_hints(tables[0])
+            known += get_type_hints(get_args(described)[0])
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             known.append(parameter.name)
     return known
