@@ -397,9 +397,7 @@ def trace(module: nn.Module, *shapes: Sequence[int], dtype: torch.dtype | Sequen
     plain = [normalize_shape(shape) for shape in shapes]
     lengths = {n for shape in plain for n in shape}
     batch = next(n for n in itertools.count(_LEAST_BATCH) if n not in lengths)  # so that it can be told from other axes
-    inputs = [
-        torch.empty((batch, *shape), dtype=kind or own, device="meta") for shape, kind in zip(plain, dtypes, strict=True)
-    ]
+    inputs = [torch.empty((batch, *shape), dtype=kind or own, device="meta") for shape, kind in zip(plain, dtypes, strict=True)]
     return run_for_shapes(module, inputs, {}, batch)[0]
 
 
