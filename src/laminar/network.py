@@ -18,6 +18,7 @@ from laminar.graph import Graph, make_graph
 from laminar.layers.arithmetic import Explanation
 from laminar.layers.base import Layer, default_name
 from laminar.layers.freezing import set_trainable
+from laminar.names import unknown_name
 from laminar.shapes import Shape
 from laminar.snapshots import is_unbuilt
 from laminar.summary import Summary, summarize
@@ -227,6 +228,29 @@ class Network(nn.Module):
         """
         self._need_built("load_weights", parameters=True)
         checkpoint.load_weights(self, path)
+
+    # -- parts ----------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: int | str) -> nn.Module:
+        """Return a layer by its position among the network's own, or by the path that `summary` shows.
+
+        Raises:
+            UnknownNameError: if there is no layer of that name.
+            IndexError: if there is no such position.
+        """
+        if isinstance(key, int):
+            return list(self.children())[key]
+        named = {name.replace(".", "/"): module for name, module in self.named_modules() if name}
+        if key not in named:
+            raise unknown_name("layer", key, named)
+            parts: list[nn.Module] = list(self.children())
+            return parts[key]
+
+    def reset_states(self) -> None:
+        """Let every stateful recurrent layer begin with states of zero, at the start of another series."""
+        for module in self.modules():
+            if module is not self and callable(reset := getattr(module, "reset_states", None)):
+                reset()
 
 
 def _one(values: tuple[Shape, ...]) -> Shape | tuple[Shape, ...]:

@@ -11,7 +11,6 @@ from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.layers.naming import free_name
 from laminar.model import Model
-from laminar.names import unknown_name
 
 __all__ = ["Sequential"]
 
@@ -69,21 +68,13 @@ class Sequential(Model):
             x = layer(x)  # type: ignore[misc]  # no entry is None: __init__ puts modules there only
         return x
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers, in order; freezing some is `for layer in model.layers[:3]: layer.trainable = False`."""
+        return list(self.children())
+
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(self.children())
-
-    def __getitem__(self, key: int | str) -> nn.Module:
-        """Return a layer by position or by name.
-
-        Raises:
-            UnknownNameError: if there is no layer of that name.
-            IndexError: if there is no such position.
-        """
-        if isinstance(key, int):
-            return list(self._modules.values())[key]  # type: ignore[return-value]  # as above
-        if key not in self._modules:
-            raise unknown_name("layer", key, self._modules)
-        return self._modules[key]  # type: ignore[return-value]  # as above

@@ -7,10 +7,7 @@ import pytest
 
 import laminar as lm
 from laminar import callbacks, layers, optimizers, plots
-
-
-def to_categorical(labels: np.ndarray) -> np.ndarray:
-    return np.eye(10, dtype="float32")[labels]
+from laminar.data import to_categorical
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ def test_r19() -> None:
         x_test = x_test.astype("float32")
         x_train /= 255
         x_test /= 255
-        y_train = np.eye(num_classes, dtype="float32")[train[1]]
-        y_test = np.eye(num_classes, dtype="float32")[test[1]]
+        y_train = lm.data.to_categorical(train[1], num_classes)
+        y_test = lm.data.to_categorical(test[1], num_classes)
         model.compile(loss="categorical_crossentropy", optimizer="adadelta", metrics=["accuracy"])
         model.fit(x_train, y_train, batch_size=batch_size, epochs=epochs, verbose=0, validation_data=(x_test, y_test), seed=0)
         score = model.evaluate(x_test, y_test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from string import Formatter
 
@@ -130,7 +131,7 @@ class ModelCheckpoint(Callback):
 def _fields(filepath: str) -> list[str]:
     """Return the names of the fields in a path, having tried its formats on numbers."""
     if not filepath.endswith(".safetensors"):
-        stem = filepath.removesuffix(".h5").removesuffix(".keras").removesuffix(".weights") or "weights"
+        stem = re.sub(r"(\.weights)?\.(h5|hdf5|keras|pt|pth|ckpt)$", "", filepath) or "weights"
         expected, fix = "a name that ends in .safetensors", f"Pass '{stem}.safetensors'"
         raise ArgumentError(complaint(_WHERE, expected=expected, received=f"{filepath!r}", fix=fix))
     try:
