@@ -243,8 +243,8 @@ class Network(nn.Module):
         named = {name.replace(".", "/"): module for name, module in self.named_modules() if name}
         if key not in named:
             raise unknown_name("layer", key, named)
-            parts: list[nn.Module] = list(self.children())
-            return parts[key]
+        found: nn.Module = named[key]
+        return found
 
     def reset_states(self) -> None:
         """Let every stateful recurrent layer begin with states of zero, at the start of another series."""
