@@ -1,7 +1,7 @@
 """Networks written as expressions: `Input`, and the graph between inputs and outputs.
 
-The graph runs as a Python function that torch.fx writes from it, one line for each call: as fast as a forward by hand, open to
-`torch.compile`, and there to be read, as `Graph.code`.
+The graph runs as a Python function that torch.fx writes from it, one line for each call, as in a forward by hand: open
+to `torch.compile`, and there to be read, as `Graph.code`.
 """
 
 from __future__ import annotations
