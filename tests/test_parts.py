@@ -1,6 +1,8 @@
-"""The parts of a network: by position, by path, and the states of those inside."""
+"""The parts of a network and of what `evaluate` returns: by position, by name or path; states of layers inside."""
 
 from __future__ import annotations
+
+import pickle
 
 import pytest
 import torch
@@ -30,3 +32,16 @@ def test_states_of_layers_inside_start_anew() -> None:
     assert not torch.equal(first, second)
     model.reset_states()
     assert torch.equal(model(x), first)
+
+
+def test_figures_by_name_and_by_position() -> None:
+    model = lm.Sequential([L.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x := torch.randn(9, 4), y := torch.arange(9) % 3, verbose=0)
+    score = model.evaluate(x, y)
+    assert (score[0], score[1]) == (score["loss"], score["accuracy"]) == tuple(score.values())
+    assert {**score} == score == pickle.loads(pickle.dumps(score))
+    with pytest.raises(UnknownNameError, match=r"figure 'acuracy' is unknown\. Did you mean 'accuracy'\?"):
+        score["acuracy"]
+    with pytest.raises(IndexError):
+        score[2]

@@ -17,6 +17,7 @@ from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
 from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
+from laminar.fit.figures import Figures
 from laminar.fit.head import Head, find_axis, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
@@ -216,8 +217,8 @@ class Model(Network):
     # -- evaluate and predict -------------------------------------------------------------------------------------------
 
     @named_arguments
-    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 512, sample_weight: Any = None) -> dict[str, float]:
-        """Return the loss and the metrics over all observations, by name.
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 512, sample_weight: Any = None) -> Figures:
+        """Return the loss and the metrics over all observations, by name; `figures[0]` is the loss, as in Keras' list.
 
         Args:
             x: inputs, as in `fit`.
@@ -232,7 +233,7 @@ class Model(Network):
         recipe = self._compiled("evaluate")
         (size,) = arguments.whole_numbers("evaluate", batch_size=batch_size)
         batches = self._batches((x, y, sample_weight), Order(size), recipe.device)
-        return self._plan(recipe, batches).evaluate(batches)
+        return Figures(self._plan(recipe, batches).evaluate(batches))
 
     @named_arguments
     def predict(self, x: Any, *, batch_size: int = 512) -> Any:
