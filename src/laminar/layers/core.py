@@ -18,7 +18,7 @@ from laminar.layers.base import Layer
 from laminar.names import unknown_name
 from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
 
-__all__ = ["Dense", "Flatten", "Reshape", "WeightOptions", "WeightedLayer", "checked", "is_number", "positive"]
+__all__ = ["Dense", "FeatureLayer", "Flatten", "Reshape", "WeightOptions", "WeightedLayer", "checked", "is_number", "positive"]
 
 
 class WeightOptions(TypedDict, total=False):
@@ -127,7 +127,35 @@ class WeightedLayer(ActivatedLayer):
         return self.learnable(length, init=self.options.get("bias_initializer", "zeros")) if self.use_bias else None
 
 
-class Dense(WeightedLayer):
+class FeatureLayer(WeightedLayer):
+    """What layers share that mix the features of an observation, its last axis, with a weight (outputs, features)."""
+
+    channel_axis = -1
+
+    weight: nn.Parameter
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse a shape that this layer cannot take.
+
+        Raises:
+            ShapeError: saying what was expected.
+        """
+        if not shape:
+            raise ShapeError(
+                complaint(self.label, expected="input (batch, features)", received="(batch,), 1 axis", fix="Pass x[:, None]")
+            )
+        if self.built and shape[-1] != self.weight.shape[1]:
+            raise ShapeError(
+                complaint(
+                    self.label,
+                    expected=f"input of {self.weight.shape[1]} features",
+                    received=f"{format_batch(shape)}, {shape[-1]} features",
+                    fix=f"Give it {self.weight.shape[1]} features, or build a new layer",
+                )
+            )
+
+
+class Dense(FeatureLayer):
     """Fully connected layer: z = activation(x Wᵀ + b).
 
     Args:
@@ -150,8 +178,6 @@ class Dense(WeightedLayer):
     torch.Size([2, 3])
     """
 
-    channel_axis = -1
-
     def __init__(
         self,
         units: int,
@@ -160,26 +186,6 @@ class Dense(WeightedLayer):
     ) -> None:
         super().__init__(activation, options)
         self.units = positive("Dense(units=)", units)
-
-    def check_input(self, shape: Shape) -> None:
-        """Refuse a shape that this layer cannot take.
-
-        Raises:
-            ShapeError: saying what was expected.
-        """
-        if not shape:
-            raise ShapeError(
-                complaint(self.label, expected="input (batch, features)", received="(batch,), 1 axis", fix="Pass x[:, None]")
-            )
-        if self.built and shape[-1] != self.weight.shape[1]:
-            raise ShapeError(
-                complaint(
-                    self.label,
-                    expected=f"input of {self.weight.shape[1]} features",
-                    received=f"{format_batch(shape)}, {shape[-1]} features",
-                    fix=f"Give it {self.weight.shape[1]} features, or build a new layer",
-                )
-            )
 
     def build(self, shape: Shape) -> None:
         """Declare weight and bias for observations of `shape` (..., features)."""

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from laminar.errors import ShapeError, complaint
 from laminar.layers.arithmetic import Arithmetic, count
-from laminar.layers.core import WeightedLayer, WeightOptions, positive
-from laminar.shapes import Shape, format_batch
+from laminar.layers.core import FeatureLayer, WeightOptions, positive
+from laminar.shapes import Shape
 
 __all__ = ["Maxout"]
 
 
-class Maxout(WeightedLayer):
+class Maxout(FeatureLayer):
     """The largest of k planes in every unit: z_i = the maximum over j of x · W[:, i, j] + b[i, j].
 
     Args:
@@ -41,33 +40,10 @@ class Maxout(WeightedLayer):
     [[3.0], [2.0]]
     """
 
-    channel_axis = -1
-
     def __init__(self, units: int, k: int = 2, **options: Unpack[WeightOptions]) -> None:
         super().__init__(None, options)
         self.units = positive("Maxout(units=)", units)
         self.k = positive("Maxout(k=)", k)
-
-    def check_input(self, shape: Shape) -> None:
-        """Refuse a shape that this layer cannot take.
-
-        Raises:
-            ShapeError: saying what was expected.
-        """
-        if not shape:
-            raise ShapeError(
-                complaint(self.label, expected="input (batch, features)", received="(batch,), 1 axis", fix="Pass x[:, None]")
-            )
-        if self.built and shape[-1] != self.weight.shape[1]:
-            features = self.weight.shape[1]
-            raise ShapeError(
-                complaint(
-                    self.label,
-                    expected=f"input of {features} features",
-                    received=f"{format_batch(shape)}, {shape[-1]} features",
-                    fix=f"Give it {features} features, or build a new layer",
-                )
-            )
 
     def build(self, shape: Shape) -> None:
         """Declare weight and bias for observations of `shape` (..., features)."""
