@@ -189,14 +189,18 @@ def test_a_mirror_that_falls_silent_is_given_up(web: Any, cache: Path, monkeypat
 
 def test_ctrl_c_leaves_nothing_behind(web: Any, cache: Path) -> None:
     done = threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         done.wait(20)
 
     web.pages["/file.gz"] = web.half(PAGE, then=interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        obtain([published(f"{web.url}/")])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            obtain([published(f"{web.url}/")])
+    finally:
+        signal.signal(signal.SIGINT, before)
     done.set()
     assert below(cache) == []
 

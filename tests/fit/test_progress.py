@@ -383,7 +383,8 @@ def test_a_tick_is_cheap() -> None:
 
 
 CTRL_C = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 from laminar.fit.progress import Row, make_progress
 progress = make_progress(1)
 progress.start(epochs=3, iterations=99, columns=["loss"], title="")
@@ -401,7 +402,6 @@ print(type(progress).__name__, type(sys.stdout).__name__)
 
 
 def test_ctrl_c_in_a_real_terminal() -> None:
-    """In a pseudo-terminal of its own."""
     master, slave = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[2]), "COLUMNS": "80"}
     child = subprocess.Popen([sys.executable, "-c", CTRL_C], stdin=slave, stdout=slave, stderr=slave, env=environment)
