@@ -83,7 +83,9 @@ def test_the_arithmetic_it_explains_is_true(case: Case) -> None:
     assert layer.explain(*case.shapes) == explained
     assert explained.lines
     for line in explained.lines:
-        for left, right in re.findall(r": ([^:=]*\d[^:=]*) = ([\d ]*\d)", line):
+        equations = re.findall(r": ([^:=]*\d[^:=]*) = ([\d ]*\d)", line)
+        assert equations or " = " not in line, "an equation that is not checked"
+        for left, right in equations:
             assert value_of(left) == value_of(right), line
     assert str(explained).startswith(f"{case.cls.__name__}(")
 

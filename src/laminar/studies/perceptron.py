@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from laminar import layers as L
 from laminar.callbacks import Callback, ReduceLROnPlateau
-from laminar.data import cifar10
+from laminar.data import cifar10, to_categorical
 from laminar.layers.base import Layer
 from laminar.optimizers import SGD
 from laminar.plots import history as draw_history
@@ -61,7 +59,7 @@ class Outcome:
 def flat(part: tuple[Any, Any]) -> tuple[Any, Any]:
     """Return images as rows (N, 3072) and labels as one-hot rows (N, 10), as the listing makes them."""
     x, y = part
-    return x.reshape(len(x), -1), np.eye(10, dtype=np.float32)[y]
+    return x.reshape(len(x), -1), to_categorical(y, 10)
 
 
 def network(*, batch_norm: bool) -> Sequential:
@@ -70,17 +68,12 @@ def network(*, batch_norm: bool) -> Sequential:
     >>> len(network(batch_norm=False)), len(network(batch_norm=True))
     (3, 5)
     """
-    normalization: list[Layer] = [L.BatchNormalization()] if batch_norm else []
-    other: list[Layer] = [L.BatchNormalization()] if batch_norm else []
-    return Sequential(
-        [
-            L.Dense(20, activation="relu"),
-            *normalization,
-            L.Dense(15, activation="relu"),
-            *other,
-            L.Dense(10, activation="softmax"),
-        ]
-    )
+
+    def normalization() -> list[Layer]:
+        return [L.BatchNormalization()] if batch_norm else []
+
+    hidden = [L.Dense(20, activation="relu"), *normalization(), L.Dense(15, activation="relu"), *normalization()]
+    return Sequential([*hidden, L.Dense(10, activation="softmax")])
 
 
 def run(name: str, training: str, seed: int, data: Any, *, epochs: int = 20) -> Outcome:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from laminar import layers as L
-from laminar.data import mnist
+from laminar.data import mnist, to_categorical
 from laminar.layers.base import Layer
 from laminar.optimizers import Adadelta
 from laminar.sequential import Sequential
@@ -71,8 +70,7 @@ def network() -> tuple[Sequential, list[Layer]]:
 def halves(part: Part) -> tuple[Part, Part]:
     """Return the observations of the classes 0 to 4, and those of 5 to 9 with labels from 0; targets are one-hot rows."""
     x, y = part
-    one_hot = np.eye(5, dtype=np.float32)
-    return (x[y < 5], one_hot[y[y < 5]]), (x[y >= 5], one_hot[y[y >= 5] - 5])
+    return (x[y < 5], to_categorical(y[y < 5], 5)), (x[y >= 5], to_categorical(y[y >= 5] - 5, 5))
 
 
 def train(model: Sequential, training: Part, test: Part, *, epochs: int, seed: int) -> float:
