@@ -8,6 +8,7 @@
 """
 
 from laminar import activations, callbacks, data, errors, initializers, layers, losses, metrics, optimizers, plots, schedules
+from laminar.check.run import check_layer
 from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
@@ -31,6 +32,7 @@ __all__ = [
     "Sequential",
     "activations",
     "callbacks",
+    "check_layer",
     "data",
     "errors",
     "initializers",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "CheckError",
     "DataError",
     "DivergedError",
     "DtypeError",
@@ -86,6 +87,10 @@ class NotCompiledError(LaminarError, RuntimeError):
 
 class LayerError(LaminarError, RuntimeError):
     """A layer broke the contract of the template: it returned None, declared a learnable twice, ..."""
+
+
+class CheckError(LaminarError, AssertionError):
+    """A layer failed a check: the text says which, what was expected, what was found, and what to change."""
 
 
 class GradientError(LayerError):

@@ -178,6 +178,11 @@ class Layer(nn.Module):
         return explanation(f"{type(self).__name__}({settings})", sizes, self.arithmetic(*sizes))
 
     @property
+    def declares(self) -> tuple[str, ...]:
+        """What the layer does on purpose that `check_layer` would call a fault; its argument `declares` lists the words."""
+        return ()
+
+    @property
     def description(self) -> str:
         """One line about this layer for tables: the first line of the class's docstring, unless a subclass says more."""
         return (inspect.getdoc(type(self)) or type(self).__name__).split("\n", 1)[0]

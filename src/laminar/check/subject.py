@@ -1,0 +1,241 @@
+"""`Subject`: the layer under test. It gives out copies and data, so that no check can spoil the layer for another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from torch import Generator, Tensor, nn
+
+from laminar.check.running import copied, run
+from laminar.check.sizes import small_shapes
+from laminar.check.traits import traits_of
+from laminar.errors import ArgumentError, complaint
+from laminar.layers.base import Layer
+from laminar.seeding import derive, generator, preserved, seed_all, seeded
+from laminar.shapes import Shape, takes_whole_numbers, trace
+from laminar.snapshots import is_unbuilt
+
+__all__ = ["BATCH", "Sample", "Subject"]
+
+Sample: TypeAlias = Callable[[int, Generator], Any]
+"""Makes a batch of inputs from its size and a generator: a tensor, or a tuple of them."""
+
+BATCH = 4
+"""Observations in a usual batch: enough to tell a sum from a mean."""
+
+_ENOUGH = 600  # numbers in the inputs of one observation; with fewer, the shape is taken as it is
+_WARM = 2  # training batches that buffers see first, so that none holds a special value
+
+
+class Subject:
+    """The layer under test, with copies of it and data for it.
+
+    Args:
+        layer: a module, or a class or function that makes one. It is copied, never changed.
+        shapes: of one observation of each input, without the batch axis.
+        declares: what the layer does on purpose, besides what it says itself.
+        sample: inputs to use instead of normal numbers.
+        seed: of everything that is drawn.
+        onnx: whether the export is to be tried.
+
+    Attributes:
+        given: the shapes as given.
+        shapes: those in use: smaller ones where the given ones are large.
+        seed: of everything that is drawn.
+        onnx: whether the export is to be tried.
+
+    Raises:
+        ArgumentError: if `layer` is, or makes, no module.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module | Callable[[], nn.Module],
+        shapes: Sequence[Shape],
+        *,
+        declares: Iterable[str] = (),
+        sample: Sample | None = None,
+        seed: int = 0,
+        onnx: bool = False,
+    ) -> None:
+        self._make = layer
+        self._declared = tuple(declares)
+        self._sample = sample
+        self.seed = seed
+        self.onnx = onnx
+        self.given = tuple(shapes)
+        self._prototype = self.fresh()
+        self.shapes = self.given
+        if sample is None and not self._whole and max(math.prod(shape) for shape in self.given) > _ENOUGH:
+            self.shapes = small_shapes(self.given, self._outputs_for)
+
+    # -- what it is -----------------------------------------------------------------------------------------------------
+
+    @property
+    def prototype(self) -> nn.Module:
+        """A copy that is only looked at: never run, never built."""
+        return self._prototype
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it is a `laminar.Layer`, with the template's methods."""
+        return isinstance(self._prototype, Layer)
+
+    @property
+    def handwritten(self) -> bool:
+        """Whether it is a `laminar.Layer` with a `backward` of its own."""
+        return isinstance(self._prototype, Layer) and self._prototype._overrides_backward
+
+    @property
+    def label(self) -> str:
+        """How tables and messages name it."""
+        module = self._prototype
+        settings = module.extra_repr()
+        return f"{type(module).__name__}({settings})"
+
+    @cached_property
+    def traits(self) -> frozenset[str]:
+        """What it declares, with everything inside it once it is built."""
+        return traits_of(self.built(), self._declared)
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether the shapes in use are smaller than those given."""
+        return self.shapes != self.given
+
+    @property
+    def _whole(self) -> bool:
+        return any(map(takes_whole_numbers, self._prototype.modules()))
+
+    def _outputs_for(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] | None:
+        try:
+            with preserved():
+                return trace(self.fresh(), *shapes).outputs
+        except Exception:
+            return None
+
+    # -- copies ---------------------------------------------------------------------------------------------------------
+
+    def fresh(self) -> nn.Module:
+        """Return a new copy as it was given: not built if it was not, in training mode.
+
+        Raises:
+            ArgumentError: if there is no module.
+        """
+        if isinstance(self._make, nn.Module):
+            module = copied(self._make)
+        else:
+            seed_all(derive(self.seed, "initial"))
+            with seeded(self.seed):
+                made = self._make() if callable(self._make) else None
+            if not isinstance(made, nn.Module):
+                received = type(self._make if made is None else made).__name__
+                fix = "Pass an instance such as ELU(), or a class or function that makes one"
+                where = "check_layer(layer)"
+                raise ArgumentError(complaint(where, expected="a torch.nn.Module", received=received, fix=fix))
+            module = made
+        module.train()
+        return module
+
+    def built(
+        self, dtype: torch.dtype = torch.float32, *, training: bool = True, shapes: Sequence[Shape] | None = None
+    ) -> nn.Module:
+        """Return a new copy that is built, the same each time.
+
+        Its learnables are moved a little, so that no bias is 0 and no factor 1 by chance; what it keeps between calls has
+        seen some batches.
+
+        Args:
+            dtype: of its floating-point tensors.
+            training: the mode it is in.
+            shapes: that it is built for; those in use where None.
+        """
+        module = self.fresh()
+        self.build(module, shapes)
+        module.to(dtype)
+        _move_learnables(module, self.seed)
+        if next(module.buffers(), None) is not None:
+            module.train()
+            for i in range(_WARM):
+                run(module, self.data(2 * BATCH, dtype, shapes=shapes, seed=100 + i))
+        module.train(training)
+        return module
+
+    def build(self, module: nn.Module, shapes: Sequence[Shape] | None = None) -> None:
+        """Let a fresh copy create its learnables, if it has not yet, from the same seeds each time."""
+        if any(map(is_unbuilt, module.modules())):
+            seed_all(derive(self.seed, "initial"))
+            with seeded(self.seed):
+                dtypes = [x.dtype for x in self.data(1, shapes=shapes)]
+                trace(module, *(shapes or self.shapes), dtype=dtypes)
+
+    # -- data -----------------------------------------------------------------------------------------------------------
+
+    def data(
+        self,
+        batch: int = BATCH,
+        dtype: torch.dtype = torch.float32,
+        *,
+        shapes: Sequence[Shape] | None = None,
+        seed: int = 0,
+    ) -> tuple[Tensor, ...]:
+        """Return one batch for each input, the same each time: normal numbers, or what `sample` gives.
+
+        Args:
+            batch: observations.
+            dtype: of those inputs that are no whole numbers.
+            shapes: of one observation of each input; those in use where None.
+            seed: another one gives other numbers.
+        """
+        random = generator(self.seed, "data", batch, seed)
+        if self._sample is not None:
+            made = self._sample(batch, random)
+            xs = (made,) if isinstance(made, Tensor) else tuple(made)
+        elif self._whole:
+            xs = tuple(torch.randint(self._limit, (batch, *s), generator=random) for s in shapes or self.shapes)
+        else:
+            xs = tuple(torch.randn(batch, *s, generator=random, dtype=torch.float64) for s in shapes or self.shapes)
+        return tuple(x.to(dtype) if x.is_floating_point() else x for x in xs)
+
+    @property
+    def continuous(self) -> tuple[int, ...]:
+        """Which inputs are floating-point numbers, so that they can have a gradient."""
+        return tuple(i for i, x in enumerate(self.data(1)) if x.is_floating_point())
+
+    @property
+    def _limit(self) -> int:
+        found = [_table_size(m) for m in self._prototype.modules() if takes_whole_numbers(m)]
+        return min((n for n in found if n), default=2)
+
+    @cached_property
+    def batch_axes(self) -> tuple[int | None, ...]:
+        """For each tensor of the output, which axis counts the observations; None where none does.
+
+        A recurrent network of torch gives its last state as (layers, batch, units).
+        """
+        few, many = (run(self.built(training=False), self.data(n)) for n in (BATCH, BATCH + 1))
+        return tuple(_batch_axis(a, b) for a, b in zip(few, many, strict=True))
+
+
+def _batch_axis(few: Tensor, many: Tensor) -> int | None:
+    pairs = enumerate(zip(few.shape, many.shape, strict=False))
+    return next((axis for axis, pair in pairs if pair == (BATCH, BATCH + 1)), None)
+
+
+def _table_size(module: nn.Module) -> int | None:
+    sizes = (getattr(module, name, None) for name in ("num_embeddings", "input_dim"))
+    return next((n for n in sizes if isinstance(n, int)), None)
+
+
+def _move_learnables(module: nn.Module, seed: int) -> None:
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            if not (p.is_floating_point() and p.requires_grad) or p.is_meta or not p.numel():
+                continue
+            size = float(p.double().square().mean().sqrt()) or 1.0
+            drawn = torch.rand(p.shape, generator=generator(seed, "moved", name), dtype=torch.float64)
+            p.add_((drawn * (0.5 * size)).to(p))
