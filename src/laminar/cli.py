@@ -49,6 +49,30 @@ def new_layer(
 
 
 @app.command()
+def check(
+    target: Annotated[str, typer.Argument(help="package.module:ELU or path/to/file.py:ELU.")],
+    input_shape: Annotated[list[str], typer.Option("--input", help="Shape of one observation, 20,24,24; once for each input.")],
+    arguments: Annotated[str, typer.Option("--args", help="Of the class, as in a call: '20, 5, strides=2'.")] = "",
+    declares: Annotated[list[str] | None, typer.Option(help="What the layer does on purpose: random, batch, ...")] = None,
+    only: Annotated[list[str] | None, typer.Option("--check", help="A check or group to run; all where not given.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="A check or group to leave out.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Try the export too.")] = False,
+    output: Annotated[Path | None, typer.Option(help="JSON file for every outcome.")] = None,
+) -> None:
+    """Prove a layer right, or say what is wrong with it; exits with 1 where a check failed."""
+    from laminar.check.run import check_layer
+    from laminar.check.target import parse_shape
+    from laminar.check.target import target as load
+
+    shapes = [parse_shape(text) for text in input_shape]
+    report = check_layer(load(target, arguments), *shapes, declares=declares or (), checks=only, skip=skip or (), onnx=onnx)
+    if output is not None:
+        output.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def info() -> None:
     """Say what Laminar runs on here: versions, device, threads, what is accelerated."""
     for name, value in _information().items():

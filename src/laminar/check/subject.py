@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from laminar.check.running import copied, run
 from laminar.check.sizes import small_shapes
 from laminar.check.traits import traits_of
-from laminar.errors import ArgumentError, complaint
+from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.layers.base import Layer
 from laminar.seeding import derive, generator, preserved, seed_all, seeded
 from laminar.shapes import Shape, takes_whole_numbers, trace
@@ -28,6 +28,7 @@ BATCH = 4
 """Observations in a usual batch: enough to tell a sum from a mean."""
 
 _ENOUGH = 600  # numbers in the inputs of one observation; with fewer, the shape is taken as it is
+_WHERE = "check_layer(layer)"
 _WARM = 2  # training batches that buffers see first, so that none holds a special value
 
 
@@ -126,18 +127,18 @@ class Subject:
         Raises:
             ArgumentError: if there is no module.
         """
-        if isinstance(self._make, nn.Module):
-            module = copied(self._make)
-        else:
-            seed_all(derive(self.seed, "initial"))
+        seed_all(derive(self.seed, "initial"))
+        try:
             with seeded(self.seed):
-                made = self._make() if callable(self._make) else None
-            if not isinstance(made, nn.Module):
-                received = type(self._make if made is None else made).__name__
-                fix = "Pass an instance such as ELU(), or a class or function that makes one"
-                where = "check_layer(layer)"
-                raise ArgumentError(complaint(where, expected="a torch.nn.Module", received=received, fix=fix))
-            module = made
+                module = copied(self._make) if isinstance(self._make, nn.Module) else self._make()
+        except LaminarError:
+            raise
+        except Exception as error:
+            raise _cannot_make(self._make, error) from error
+        if not isinstance(module, nn.Module):
+            fix = "Pass an instance such as ELU(), or a class or function that makes one"
+            received = type(module).__name__
+            raise ArgumentError(complaint(_WHERE, expected="a torch.nn.Module", received=received, fix=fix))
         module.train()
         return module
 
@@ -219,6 +220,19 @@ class Subject:
         """
         few, many = (run(self.built(training=False), self.data(n)) for n in (BATCH, BATCH + 1))
         return tuple(_batch_axis(a, b) for a, b in zip(few, many, strict=True))
+
+
+def _cannot_make(make: object, error: Exception) -> ArgumentError:
+    first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+    received = f"{type(error).__name__}: {first}"
+    if isinstance(make, nn.Module):
+        fix = "Pass a function that makes a new one: check_layer(lambda: ELU(), (3, 8, 8))"
+        return ArgumentError(complaint(_WHERE, expected="a module that can be copied", received=received, fix=fix))
+    if not callable(make):
+        fix = "Pass an instance such as ELU(), or a class or function that makes one"
+        return ArgumentError(complaint(_WHERE, expected="a torch.nn.Module", received=type(make).__name__, fix=fix))
+    fix = "Pass an instance, or a function that gives it its arguments: lambda: Dense(10)"
+    return ArgumentError(complaint(_WHERE, expected="something that makes a layer", received=received, fix=fix))
 
 
 def _batch_axis(few: Tensor, many: Tensor) -> int | None:
