@@ -126,6 +126,11 @@ class MultiHeadAttention(Layer):
         }
 
     @property
+    def declares(self) -> tuple[str, ...]:
+        """That it draws in training, where weights are dropped."""
+        return ("random",) if self.dropout else ()
+
+    @property
     def use_bias(self) -> bool:
         """Whether the linear maps have a bias."""
         return bool(self.options.get("use_bias", True))

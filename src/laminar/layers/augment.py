@@ -120,6 +120,11 @@ class Augmentation(Layer):
                 )
             )
 
+    @property
+    def declares(self) -> tuple[str, ...]:
+        """That it draws in training."""
+        return ("random",)
+
     def augment(self, x: Tensor) -> Tensor:
         """Return x (B, C, H, W), each observation changed in its own way."""
         raise NotImplementedError

@@ -85,6 +85,11 @@ class BatchNormalization(ChannelNormalization):
         self.epsilon = above_zero("BatchNormalization(epsilon=)", epsilon)
         self.options = checked("BatchNormalization", options, BatchOptions)
 
+    @property
+    def declares(self) -> tuple[str, ...]:
+        """That an observation depends on the others in training, so that inference differs."""
+        return ("batch", "modes")
+
     def build(self, shape: Shape) -> None:
         """Declare scale, offset and running statistics, one number for each channel of `shape`."""
         channels = self.channels(shape)

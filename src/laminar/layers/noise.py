@@ -37,6 +37,11 @@ class Disturbance(Layer):
         name: the layer's name.
     """
 
+    @property
+    def declares(self) -> tuple[str, ...]:
+        """That it draws in training."""
+        return ("random",)
+
     def disturb(self, x: Tensor) -> Tensor:
         """Return x (B, ...), disturbed."""
         raise NotImplementedError

@@ -104,6 +104,11 @@ class Recurrence(Layer):
         self.mask_value = options.get("mask_value")
         self.dropout, self.recurrent_dropout = options.get("dropout", 0.0), options.get("recurrent_dropout", 0.0)
 
+    @property
+    def declares(self) -> tuple[str, ...]:
+        """That it draws in training, where something is dropped."""
+        return ("random",) if self.dropout or self.recurrent_dropout else ()
+
     # -- what a kind of cell says ---------------------------------------------------------------------------------------
 
     def step(self, projected: Tensor, states: States, read: Tensor) -> States:
