@@ -26,8 +26,8 @@ def target(text: str, arguments: str = "") -> nn.Module | Callable[[], nn.Module
     """Return the layer named by `text`, or what makes it.
 
     Args:
-        text: "package.module:Name", found from the current folder too, or "folder/file.py:Name"; a module, or a class or function
-            that makes one.
+        text: "package.module:Name", found from the current folder too, or "folder/file.py:Name": a module, or a class
+            or function that makes one.
         arguments: of the class or function, as they stand between the brackets of a call: '20, 5, strides=2'. Literals only.
 
     Raises:

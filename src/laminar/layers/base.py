@@ -427,8 +427,8 @@ class Layer(nn.Module):
             return symbols.call(self, inputs, kwargs)
         if len(inputs) == 1 and self._takes_several and isinstance(inputs[0], list | tuple):
             inputs = tuple(inputs[0])
-        if not self.built:
-            torch.compiler.disable(self._build_for)(inputs)
+        if not self.built:  # disable() would load the compiler, a second and a half: only where it is at work already
+            (torch.compiler.disable(self._build_for) if torch.compiler.is_compiling() else self._build_for)(inputs)
         try:
             if not (self._overrides_backward or self._overrides_predict or self.has_memory):
                 z = super().__call__(*inputs, **kwargs)
