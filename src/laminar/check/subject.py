@@ -155,15 +155,23 @@ class Subject:
             training: the mode it is in.
             shapes: that it is built for; those in use where None.
         """
+        module = self._moved(dtype, shapes)
+        sizes = _sizes_of_buffers(module)
+        if sizes:
+            for i in range(_WARM):
+                run(module, self.data(2 * BATCH, dtype, shapes=shapes, seed=100 + i))
+            if (
+                _sizes_of_buffers(module) != sizes
+            ):  # a state of each observation, as a stateful LSTM's: of no use to other batches
+                module = self._moved(dtype, shapes)
+        module.train(training)
+        return module
+
+    def _moved(self, dtype: torch.dtype, shapes: Sequence[Shape] | None) -> nn.Module:
         module = self.fresh()
         self.build(module, shapes)
         module.to(dtype)
         _move_learnables(module, self.seed)
-        if next(module.buffers(), None) is not None:
-            module.train()
-            for i in range(_WARM):
-                run(module, self.data(2 * BATCH, dtype, shapes=shapes, seed=100 + i))
-        module.train(training)
         return module
 
     def build(self, module: nn.Module, shapes: Sequence[Shape] | None = None) -> None:
@@ -243,6 +251,10 @@ def _batch_axis(few: Tensor, many: Tensor) -> int | None:
 def _table_size(module: nn.Module) -> int | None:
     sizes = (getattr(module, name, None) for name in ("num_embeddings", "input_dim"))
     return next((n for n in sizes if isinstance(n, int)), None)
+
+
+def _sizes_of_buffers(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: buffer.shape for name, buffer in module.named_buffers()}
 
 
 def _move_learnables(module: nn.Module, seed: int) -> None:

@@ -1,0 +1,83 @@
+"""No check says that a layer without a fault has one: layers and blocks of torch, and every layer that Laminar exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from cases import ALL, Case
+from check.stock import STOCK, Stock
+from torch import Generator, Tensor
+
+import laminar as lm
+from laminar import layers as L
+from laminar.check.report import described
+from laminar.check.subject import Sample
+from laminar.seeding import seeded
+from laminar.shapes import trace
+
+FIRST = list({case.cls: case for case in reversed(ALL)}.values())
+"""One case of every layer: the first."""
+
+FURTHER = [case for case in ALL if case not in FIRST]
+
+
+def complaints(report: lm.check.CheckReport) -> str:
+    """Return what the failures say; "" where there are none."""
+    return "\n".join([report.title, *map(described, report.failures)]) if report.failures else ""
+
+
+def maker(case: Case) -> Callable[[], lm.Layer]:
+    """Return a function that makes the layer of `case`, ready to be used."""
+
+    def make() -> lm.Layer:
+        layer = case.fresh()
+        if case.prepare:
+            with seeded(0):
+                trace(layer, *case.shapes, dtype=case.dtype)
+            case.prepare(layer, *case.data(20))
+        return layer
+
+    return make
+
+
+def sample_of(case: Case) -> Sample | None:
+    """Return what makes the inputs of `case`, where they are neither normal numbers nor whole ones."""
+    if case.scale == 1.0:
+        return None
+
+    def sample(batch: int, random: Generator) -> tuple[Tensor, ...]:
+        return tuple(case.scale * torch.randn(batch, *s, generator=random, dtype=torch.float64) for s in case.shapes)
+
+    return sample
+
+
+def check_case(case: Case) -> str:
+    return complaints(lm.check_layer(maker(case), *case.shapes, sample=sample_of(case), show=False))
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len({str(stock) for stock in STOCK}) >= 120
+    assert {type(stock.make()) for stock in STOCK} >= set()
+
+
+@pytest.mark.parametrize("stock", STOCK, ids=str)
+def test_of_torch(stock: Stock) -> None:
+    assert complaints(lm.check_layer(stock.make, *stock.shapes, sample=stock.sample, show=False)) == ""
+
+
+def test_every_exported_layer_is_here() -> None:
+    exported = {name for name in L.__all__ if isinstance(getattr(L, name), type)}
+    assert {case.cls.__name__ for case in FIRST} == exported - {"Layer"}
+
+
+@pytest.mark.parametrize("case", FIRST, ids=str)
+def test_of_laminar(case: Case) -> None:
+    assert check_case(case) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FURTHER, ids=str)
+def test_of_laminar_with_other_settings(case: Case) -> None:
+    assert check_case(case) == ""
