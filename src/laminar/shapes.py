@@ -142,11 +142,6 @@ class _OnMeta(TorchDispatchMode):
         self._flop_formulas = flop_registry
         self._twins: dict[int, tuple[Tensor, Tensor]] = {}
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Return False: torch would load its compiler for the first run, a second and a half, to keep it off this mode."""
-        return False
-
     def _twin(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
             return tensor
