@@ -69,18 +69,21 @@ def gradients(module: nn.Module, xs: Sequence[Tensor], *, seed: int = 0, dz: Seq
         module: in the mode in which it is to run.
         xs: its inputs.
         seed: of the global generators.
-        dz: one output gradient for each output that has a gradient; the usual normal numbers where None.
+        dz: one output gradient for each floating-point output, passed over where it has none; the usual normal numbers where
+            None.
     """
     seed_all(seed)
     inputs = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in xs]
     with torch.enable_grad():
         # one step away from the leaves: a layer that writes into its input then does so here as it does inside a network
         zs = leaves(module(*(x * 1 if x.requires_grad else x for x in inputs)))
-        reached = [z for z in zs if z.requires_grad]
+        floats = [z for z in zs if z.is_floating_point()]
+        given = output_gradients(floats) if dz is None else dz
+        pairs = [(z, d) for z, d in zip(floats, given, strict=True) if z.requires_grad]
         asked = [*(x for x in inputs if x.requires_grad), *(p for p in module.parameters() if p.requires_grad)]
-        if reached and asked:
-            given = output_gradients(reached) if dz is None else list(dz)
-            found: Iterator[Tensor | None] = iter(torch.autograd.grad(reached, asked, given, allow_unused=True))
+        if pairs and asked:
+            results = torch.autograd.grad([z for z, _ in pairs], asked, [d for _, d in pairs], allow_unused=True)
+            found: Iterator[Tensor | None] = iter(results)
         else:
             found = iter([None] * len(asked))
     of_inputs = [next(found) if x.requires_grad else None for x in inputs]
