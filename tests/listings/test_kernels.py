@@ -5,40 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from check.reference import OwnConv
 from scipy.signal import convolve, correlate
 from torch import Tensor
-from torch.nn import functional as F
 
-import laminar as lm
 from laminar import layers as L
-
-
-class OwnConv(lm.Layer):
-    """A convolution of stride 1 without padding, as one writes it to understand it: its derivative is two correlations."""
-
-    def __init__(self, filters: int, size: int) -> None:
-        super().__init__()
-        self.filters, self.size = filters, size
-
-    def build(self, shape: tuple[int, ...]) -> None:  # (C, H, W)
-        self.weight = self.learnable((self.filters, shape[0], self.size, self.size))
-        self.bias = self.learnable(self.filters, init="zeros")
-
-    @staticmethod
-    def windows(x: Tensor, height: int, width: int) -> Tensor:
-        """Every window of an image: (B, C, H', W', height, width)."""
-        return x.unfold(2, height, 1).unfold(3, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = torch.einsum("bchwij,fcij->bfhw", self.windows(x, self.size, self.size), self.weight)
-        return z + self.bias[:, None, None]
-
-    def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> dict[str, Tensor] | tuple[Tensor, dict[str, Tensor]]:
-        """dW: the input correlated with dz. dx: dz convolved in full with the kernel, that is, correlated with it flipped."""
-        dweight = torch.einsum("bcijhw,bfhw->fcij", self.windows(x, *dz.shape[2:]), dz)
-        around = F.pad(dz, [self.size - 1] * 4)
-        dx = torch.einsum("bfhwij,fcij->bchw", self.windows(around, self.size, self.size), self.weight.flip(2, 3))
-        return dx, {"weight": dweight, "bias": dz.sum((0, 2, 3))}
 
 
 def made(filters: int, size: int, *shape: int) -> tuple[OwnConv, L.Conv2D, Tensor]:
