@@ -55,6 +55,25 @@ def test_new_layer(tmp_path: Path) -> None:
     assert done.output.splitlines()[:2] == [str(tmp_path / "soft_clip.py"), str(tmp_path / "test_soft_clip.py")]
 
 
+def test_check(tmp_path: Path) -> None:
+    file = tmp_path / "outcomes.json"
+    command = ["check", "laminar.layers:ELU", "--input", "3,5,5", "--args", "'uniform', learnable=True", "--output", str(file)]
+    done = runner.invoke(cli.app, [*command, "--check", "contract", "--check", "gradient", "--skip", "other-sizes"])
+    assert done.exit_code == 0, done.output
+    assert "backward-autograd" in done.output
+    outcomes = json.loads(file.read_text())
+    assert outcomes["passed"]
+    assert {o["group"] for o in outcomes["outcomes"]} == {"contract", "gradient"}
+
+
+def test_check_of_a_wrong_layer_exits_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text("import torch\nclass Bad(torch.nn.Module):\n    def forward(self, x, y):\n        return x.mul_(y)\n")
+    done = runner.invoke(cli.app, ["check", f"{file}:Bad", "--input", "3", "--input", "3", "--check", "input-unchanged"])
+    assert done.exit_code == 1
+    assert "✗ input-unchanged (behaviour)" in done.output
+
+
 def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["laminar", "study", "digit"])
     with pytest.raises(SystemExit) as caught:

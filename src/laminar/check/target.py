@@ -17,7 +17,7 @@ from laminar.errors import ArgumentError, FileError, complaint
 from laminar.names import unknown_name
 from laminar.shapes import Shape
 
-__all__ = ["parse_shape", "target"]
+__all__ = ["file_module", "parse_shape", "target"]
 
 _WHERE = "laminar check TARGET"
 
@@ -42,7 +42,7 @@ def target(text: str, arguments: str = "") -> nn.Module | Callable[[], nn.Module
     if not place or not name.isidentifier():
         fix = "Type package.module:ELU, or path/to/file.py:ELU"
         raise ArgumentError(complaint(_WHERE, expected="a module and a name in it", received=repr(text), fix=fix))
-    module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    module = file_module(Path(place)) if place.endswith(".py") else _module(place)
     if not hasattr(module, name):
         known = [n for n, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)]
         raise unknown_name(f"{_WHERE}: layer", name, known)
@@ -83,7 +83,12 @@ def _module(name: str) -> Any:
         raise _cannot(name, error) from error
 
 
-def _file(path: Path) -> Any:
+def file_module(path: Path) -> Any:
+    """Return the Python file `path` as a module of its own; what it defines can be pickled.
+
+    Raises:
+        FileError: if there is no such file, or running it fails.
+    """
     if not path.is_file():
         raise FileError(complaint(_WHERE, expected="a Python file", received=f"no file {str(path)!r}", fix="Correct the path"))
     folder = str(path.resolve().parent)

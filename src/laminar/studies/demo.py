@@ -1,8 +1,7 @@
-"""The main job, start to end: a layer of one's own, its derivative checked, three networks trained, the result shown."""
+"""The main job, start to end: a layer of one's own, checked, three networks trained, the result shown."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Callable
@@ -12,13 +11,14 @@ from typing import Any
 
 from laminar import layers as L
 from laminar import plots
+from laminar.check.run import check_layer
+from laminar.check.target import file_module
 from laminar.data import digits
 from laminar.errors import FileError, complaint
 from laminar.fit.state import History
 from laminar.layers.base import Layer
 from laminar.sequential import Sequential
 from laminar.studies import digits as r5
-from laminar.studies.derivative import derivative_errors
 
 __all__ = ["Result", "demo"]
 
@@ -93,12 +93,7 @@ def _own_layer(output: Path, report: Callable[[str], object]) -> type[Layer]:
     lines = path.read_text(encoding="utf-8").splitlines()
     start = next((i for i, line in enumerate(lines) if line.startswith("class ")), 0)
     report("\n".join(f"    {line}".rstrip() for line in lines[start:]))
-    spec = importlib.util.spec_from_file_location("own_elu", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Any = getattr(module, "OwnELU", None)
+    found: Any = getattr(file_module(path), "OwnELU", None)
     if not (isinstance(found, type) and issubclass(found, Layer)):
         raise FileError(
             complaint(str(path), expected="a layer class named OwnELU", received="none", fix="Name it so, or delete the file")
@@ -107,18 +102,8 @@ def _own_layer(output: Path, report: Callable[[str], object]) -> type[Layer]:
 
 
 def _check(own_elu: type[Layer], report: Callable[[str], object]) -> None:
-    report("\n2. Check. The hand-written derivative, in float64:\n")
-    if own_elu.backward is Layer.backward:
-        report("    there is none: autograd differentiates the layer.")
-        return
-    errors = derivative_errors(own_elu(), (3, 4, 4))
-    for what, error, bound in (
-        ("autograd", errors.from_autograd, 1e-12),
-        ("central differences", errors.from_differences, 1e-7),
-    ):
-        verdict = "right" if error <= bound else "WRONG"
-        report(f"    against {what:<20} largest relative error {error:.1e}, allowed {bound:.0e}: {verdict}")
-    report(f"    ({errors.numbers} partial derivatives: input and learnables)")
+    report("\n2. Check. Is the layer right? lm.check_layer(OwnELU(), (20, 24, 24)) says:\n")
+    report(str(check_layer(own_elu, (20, 24, 24), show=False)))
 
 
 def _train(name: str, model: Sequential, data: Any, test: Any, epochs: int, seed: int) -> Result:
