@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from laminar.check.running import copied, run
 from laminar.check.sizes import small_shapes
-from laminar.check.traits import traits_of
+from laminar.check.traits import declared_by, traits_of
 from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.layers.base import Layer
 from laminar.seeding import derive, generator, preserved, seed_all, seeded
@@ -51,6 +51,7 @@ class Subject:
 
     Raises:
         ArgumentError: if `layer` is, or makes, no module.
+        UnknownNameError: if a declaration is not one of `TRAITS`.
     """
 
     def __init__(
@@ -64,12 +65,13 @@ class Subject:
         onnx: bool = False,
     ) -> None:
         self._make = layer
-        self._declared = tuple(declares)
+        self._declared = declares if isinstance(declares, str) else tuple(declares)
         self._sample = sample
         self.seed = seed
         self.onnx = onnx
         self.given = tuple(shapes)
         self._prototype = self.fresh()
+        traits_of(self._prototype, self._declared)  # an unknown word is the caller's mistake, no failure of the layer
         self.shapes = self.given
         if sample is None and not self._whole and max(math.prod(shape) for shape in self.given) > _ENOUGH:
             self.shapes = small_shapes(self.given, self._outputs_for)
@@ -99,9 +101,28 @@ class Subject:
         return f"{type(module).__name__}({settings})"
 
     @cached_property
+    def declared(self) -> frozenset[str]:
+        """What it declares in words, with everything inside it once it is built."""
+        return declared_by(self.built(), self._declared)
+
+    @cached_property
     def traits(self) -> frozenset[str]:
-        """What it declares, with everything inside it once it is built."""
-        return traits_of(self.built(), self._declared)
+        """What it declares, what follows from that, and "state" where a buffer changes in training."""
+        words = traits_of(self.built(), self._declared)
+        return words | {"state"} if self.changing else words
+
+    @cached_property
+    def changing(self) -> frozenset[str]:
+        """Which of its buffers change when it runs in training."""
+        module = self.built()
+        before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        run(module, self.data())
+        return frozenset(n for n, buffer in module.named_buffers() if n not in before or not torch.equal(before[n], buffer))
+
+    @property
+    def any_numbers(self) -> bool:
+        """Whether it may be given any numbers: neither whole ones, nor those of a `sample`."""
+        return self._sample is None and not self._whole
 
     @property
     def shrunk(self) -> bool:

@@ -11,7 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from laminar.layers.base import Layer
 from laminar.names import Registry
 
-__all__ = ["TRAITS", "traits_of"]
+__all__ = ["TRAITS", "declared_by", "traits_of"]
 
 TRAITS = Registry(
     "declaration",
@@ -19,6 +19,7 @@ TRAITS = Registry(
         "random": "draws numbers in training",
         "always random": "draws numbers in training and in inference",
         "batch": "in training, an observation's output depends on the others",
+        "always batch": "in training and in inference, an observation's output depends on the others",
         "state": "keeps something from call to call",
         "modes": "training differs from inference",
         "surrogate": "its gradient is not that of its function",
@@ -27,35 +28,53 @@ TRAITS = Registry(
 )
 """What a layer may declare -> what that means."""
 
+_FOLLOWS = {"random": {"modes"}, "always random": {"modes"}, "batch": {"modes"}, "always batch": {"batch", "modes"}}
+"""What comes with a declaration. Two runs of what draws differ in any case, in two modes as well."""
+
 
 def traits_of(module: nn.Module, declared: Iterable[str] = ()) -> frozenset[str]:
-    """Return what `module` and everything inside it declares, with what is `declared` for it from outside.
+    """Return what `declared_by` does, and what follows from it.
 
     Raises:
         UnknownNameError: if a declaration is not one of `TRAITS`.
 
     >>> sorted(traits_of(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))))
-    ['batch', 'modes', 'state']
+    ['batch', 'modes']
     """
-    own = {TRAITS.name_of(name) for name in declared}
+    said = declared_by(module, declared)
+    return said.union(*(_FOLLOWS.get(name, set()) for name in said))
+
+
+def declared_by(module: nn.Module, declared: Iterable[str] = ()) -> frozenset[str]:
+    """Return what `module` and everything inside it declares, with what is `declared` for it from outside.
+
+    A buffer that changes in training declares "state" as well, but only a run can tell which one changes: `Subject.traits`
+    adds that.
+
+    Raises:
+        UnknownNameError: if a declaration is not one of `TRAITS`.
+
+    >>> sorted(declared_by(nn.Dropout(0.5), ["state"]))
+    ['random', 'state']
+    """
+    said = _names(declared)
     for sub in module.modules():
-        own.update(TRAITS.name_of(name) for name in getattr(sub, "declares", ()))
-        own.update(_of_torch(sub))
+        said |= _names(getattr(sub, "declares", ())) | _of_torch(sub)
         if isinstance(sub, Layer) and sub._overrides_predict:
-            own.add("modes")
-    if next(module.buffers(), None) is not None:
-        own.add("state")  # a buffer says that something is kept; whether it may change in inference is another question
-    if own & {"random", "always random"}:
-        own.add("modes")
-    return frozenset(own)
+            said.add("modes")
+    return frozenset(said)
+
+
+def _names(declared: str | Iterable[str]) -> set[str]:
+    return {TRAITS.name_of(name) for name in ([declared] if isinstance(declared, str) else declared)}
 
 
 def _of_torch(module: nn.Module) -> set[str]:
     """Return what the modules of torch itself do on purpose, as its documentation says."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return {"batch", "modes", "state"} if module.track_running_stats else {"batch"}
+        return {"batch"} if module.track_running_stats else {"always batch"}
     if isinstance(module, _NormBase):  # instance normalization
-        return {"modes", "state"} if module.track_running_stats else set()
+        return {"modes"} if module.track_running_stats else set()
     if isinstance(module, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
         return {"always random"} if module._random_samples is None else set()
     if isinstance(module, _DropoutNd):

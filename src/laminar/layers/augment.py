@@ -122,8 +122,8 @@ class Augmentation(Layer):
 
     @property
     def declares(self) -> tuple[str, ...]:
-        """That it draws in training."""
-        return ("random",)
+        """That it draws in training, and that its outputs are not those of inference on average either."""
+        return ("random", "modes")
 
     def augment(self, x: Tensor) -> Tensor:
         """Return x (B, C, H, W), each observation changed in its own way."""

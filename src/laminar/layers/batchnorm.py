@@ -87,8 +87,8 @@ class BatchNormalization(ChannelNormalization):
 
     @property
     def declares(self) -> tuple[str, ...]:
-        """That an observation depends on the others in training, so that inference differs."""
-        return ("batch", "modes")
+        """That an observation depends on the others in training, unless the layer is frozen."""
+        return ("batch",) if self._trainable else ()
 
     def build(self, shape: Shape) -> None:
         """Declare scale, offset and running statistics, one number for each channel of `shape`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,16 +32,21 @@ __all__ = [
 
 
 class Disturbance(Layer):
-    """The base of layers that disturb floats in training: define `disturb`.
+    """The base of layers that disturb floats in training: define `disturb`, and name in `strength` what says how much.
 
     Args:
         name: the layer's name.
+
+    Attributes:
+        strength: the name of the attribute that is 0 where nothing is disturbed.
     """
+
+    strength: ClassVar[str] = "rate"
 
     @property
     def declares(self) -> tuple[str, ...]:
-        """That it draws in training."""
-        return ("random",)
+        """That it draws in training, where it disturbs at all."""
+        return ("random",) if getattr(self, self.strength) else ()
 
     def disturb(self, x: Tensor) -> Tensor:
         """Return x (B, ...), disturbed."""
@@ -245,6 +251,8 @@ class GaussianNoise(Disturbance):
     >>> GaussianNoise(0.1).eval()(torch.ones(1, 3))
     tensor([[1., 1., 1.]])
     """
+
+    strength = "stddev"
 
     def __init__(self, stddev: float, *, name: str | None = None) -> None:
         super().__init__(name=name)
