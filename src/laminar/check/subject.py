@@ -84,6 +84,11 @@ class Subject:
         return self._prototype
 
     @property
+    def original(self) -> nn.Module | None:
+        """The module itself that was given, only to be looked at; None where a class or function makes it."""
+        return self._make if isinstance(self._make, nn.Module) else None
+
+    @property
     def is_layer(self) -> bool:
         """Whether it is a `laminar.Layer`, with the template's methods."""
         return isinstance(self._prototype, Layer)
