@@ -16,7 +16,7 @@ from contextvars import ContextVar
 import numpy as np
 import torch
 
-__all__ = ["ambient_generator", "derive", "generator", "preserved", "seed_all", "seeded"]
+__all__ = ["ambient_generator", "derive", "generator", "generator_states", "preserved", "seed_all", "seeded"]
 
 _AMBIENT: ContextVar[int | None] = ContextVar("laminar_seed", default=None)
 
@@ -41,6 +41,21 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def generator_states() -> dict[str, bytes]:
+    """Return the states of the global generators by whose they are, to be compared: "torch", "NumPy" and "Python".
+
+    >>> before = generator_states()
+    >>> _ = torch.rand(3)
+    >>> [name for name, state in generator_states().items() if state != before[name]]
+    ['torch']
+    """
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "NumPy": repr(np.random.get_state(legacy=False)).encode(),
+        "Python": repr(random.getstate()).encode(),
+    }
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from laminar.check.base import REGISTERED, Check
 from laminar.check.outcome import Finding, Outcome, Status, failed, not_applicable
 from laminar.check.registry import chosen
 from laminar.check.report import CheckReport
+from laminar.check.settings import settings_kept
 from laminar.check.subject import Sample, Subject
 from laminar.errors import ArgumentError, complaint
 from laminar.seeding import preserved
@@ -68,7 +69,7 @@ def check_layer(
     wanted = chosen(checks, skip)
     shapes = _shapes(input_shape)
     started = time.perf_counter()
-    with preserved(), warnings.catch_warnings():
+    with preserved(), settings_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a layer warns of is for its users; here it would only be repeated
         subject = Subject(layer, shapes, declares=declares, sample=sample, seed=seed, onnx=onnx)
         outcomes = _Asking(subject).outcomes(wanted)
@@ -116,7 +117,8 @@ class _Asking:
 
     def _ask(self, check: Check) -> Finding:
         try:
-            return check.run(self._subject)
+            with settings_kept():
+                return check.run(self._subject)
         except Exception as error:
             text = (str(error).strip().splitlines() or ["no message"])[0]
             fix = "Call the layer in the same way and read the traceback"
