@@ -193,10 +193,10 @@ def test_runs_on_clones() -> None:
         (nn.Dropout(0.0), set()),
         (nn.Sequential(nn.Dropout(0.2)), {"random", "modes"}),
         (nn.RReLU(), {"random", "modes"}),
-        (nn.BatchNorm1d(3), {"batch", "modes", "state"}),
-        (nn.BatchNorm1d(3, track_running_stats=False), {"batch"}),
+        (nn.BatchNorm1d(3), {"batch", "modes"}),
+        (nn.BatchNorm1d(3, track_running_stats=False), {"always batch", "batch", "modes"}),
         (nn.InstanceNorm1d(3), set()),
-        (nn.InstanceNorm1d(3, track_running_stats=True), {"modes", "state"}),
+        (nn.InstanceNorm1d(3, track_running_stats=True), {"modes"}),
         (nn.FractionalMaxPool2d(2, output_ratio=0.5), {"always random", "modes"}),
         (nn.LSTM(3, 2, 2, dropout=0.1), {"random", "modes"}),
         (nn.TransformerEncoderLayer(4, 2), {"random", "modes"}),
@@ -212,6 +212,12 @@ def test_runs_on_clones() -> None:
 )
 def test_what_layers_declare(layer: nn.Module, expected: set[str]) -> None:
     assert traits_of(layer) == expected
+
+
+def test_a_buffer_that_changes_in_training_declares_state() -> None:
+    assert Subject(nn.BatchNorm1d(3), [(3,)]).traits == {"batch", "modes", "state"}
+    assert Subject(nn.BatchNorm1d(3), [(3,)]).changing == {"running_mean", "running_var", "num_batches_tracked"}
+    assert Subject(nn.Sequential(L.Rescaling((0.5, 2.0))), [(2, 3)]).traits == set()
 
 
 def test_what_is_declared_from_outside_and_by_the_class() -> None:
@@ -233,6 +239,6 @@ def test_what_is_declared_from_outside_and_by_the_class() -> None:
         lm.check_layer(Rounded, (3,), declares=["randon"])
     assert str(caught.value) == (
         "declaration 'randon' is unknown. Did you mean 'random'? "
-        "Known: always random, batch, modes, nan, random, state, surrogate."
+        "Known: always batch, always random, batch, modes, nan, random, state, surrogate."
     )
-    assert list(TRAITS) == ["random", "always random", "batch", "state", "modes", "surrogate", "nan"]
+    assert list(TRAITS) == ["random", "always random", "batch", "always batch", "state", "modes", "surrogate", "nan"]

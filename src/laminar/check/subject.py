@@ -186,9 +186,8 @@ class Subject:
         if sizes:
             for i in range(_WARM):
                 run(module, self.data(2 * BATCH, dtype, shapes=shapes, seed=100 + i))
-            if (
-                _sizes_of_buffers(module) != sizes
-            ):  # a state of each observation, as a stateful LSTM's: of no use to other batches
+            # a state of each observation, as a stateful LSTM's, is of no use to batches of another size
+            if _sizes_of_buffers(module) != sizes:
                 module = self._moved(dtype, shapes)
         module.train(training)
         return module
