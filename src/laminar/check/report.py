@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckReport"]
 
-_STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.NOTE: "yellow", Status.NOT_APPLICABLE: "dim"}
+_IN_TABLE = {
+    Status.PASS: ("pass", "green"),
+    Status.FAIL: ("fail", "bold red"),
+    Status.NOTE: ("note", "yellow"),
+    Status.NOT_APPLICABLE: ("n/a", "dim"),
+}
+"""The word and the style of each status: the table has room for short ones only."""
 
 
 @dataclass(frozen=True)
@@ -112,20 +119,24 @@ class CheckReport:
         table = Table(title=Text(self.title), title_justify="left", box=None, pad_edge=False, show_edge=False)
         table.add_column("check", no_wrap=True)
         table.add_column("result", no_wrap=True)
-        table.add_column("what was seen", overflow="fold")
-        group = ""
-        for o in self.outcomes:
-            if o.group != group:
-                group = o.group
-                table.add_row(Text(group, style="bold"), "", "")
-            style = _STYLES[o.status]
-            summary = "see below" if o.status is Status.FAIL else o.summary
-            table.add_row(
-                Text(f"  {o.check}"), Text(o.status.value, style=style), Text(summary, style="dim" if style == "dim" else "")
-            )
+        table.add_column("what was seen", min_width=20)
+        for group, outcomes in itertools.groupby(self.outcomes, key=lambda o: o.group):
+            table.add_row(Text(group, style="bold"), "", "")
+            for o in outcomes:
+                word, style = _IN_TABLE[o.status]
+                summary = "see below" if o.status is Status.FAIL else o.summary
+                table.add_row(
+                    Text(f"  {o.check}"), Text(word, style=style), Text(summary, style="dim" if style == "dim" else "")
+                )
         console.print(table)
         for o in self.failures:
-            console.print(Text(described(o)), soft_wrap=True)
+            console.print(Text(f"\n{_heading(o)}", style="bold"))
+            lines = Table.grid(padding=(0, 2, 0, 0))
+            lines.add_column(no_wrap=True)
+            lines.add_column(overflow="fold")
+            for name, text in _parts(o):
+                lines.add_row(Text(f"  {name}"), Text(text))
+            console.print(lines)
         console.print(Text(f"\n{self.verdict}; {self.seconds:.1f} s", style="bold"))
 
     def __str__(self) -> str:
@@ -142,6 +153,13 @@ class CheckReport:
 
 def described(outcome: Outcome) -> str:
     """Return a failure in full: which check, then expected, found, cause and fix, a line each."""
+    return "\n".join([f"\n{_heading(outcome)}", *(f"  {name:<9} {text}" for name, text in _parts(outcome))])
+
+
+def _heading(outcome: Outcome) -> str:
+    return f"✗ {outcome.check} ({outcome.group})"
+
+
+def _parts(outcome: Outcome) -> list[tuple[str, str]]:
     parts = [("expected", outcome.expected), ("found", outcome.found), ("cause", outcome.cause), ("fix", outcome.fix)]
-    lines = [f"  {name:<9} {text}" for name, text in parts if text]
-    return "\n".join([f"\n✗ {outcome.check} ({outcome.group})", *lines])
+    return [(name, text) for name, text in parts if text]
