@@ -1,0 +1,90 @@
+"""How long `check_layer` takes for layers with a derivative by hand: in a fresh process, and once more in the same one.
+
+    .venv/bin/python benchmarks/checks/reference_layers.py [--repeats 5] [--slowest]
+
+The first time is that of a user at his prompt: what torch loads and compiles when it is first asked counts, the import of torch
+and Laminar does not. The layers are those of tests/check/reference.py. `--slowest` lists the checks that take longest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[2] / "tests"
+THREADS = 2
+LIMIT = 3.0  # seconds that the first time may take
+
+CODE = f"""
+import json, sys, time
+sys.path.insert(0, {str(TESTS)!r})
+import torch
+torch.set_num_threads({THREADS})
+import laminar as lm
+from check.reference import REFERENCES
+make, shape = REFERENCES[sys.argv[1]]
+times = []
+for _ in range(2):
+    start = time.perf_counter()
+    report = lm.check_layer(make, shape, show=False)
+    times.append(time.perf_counter() - start)
+    report.raise_for_failures()
+    if len(times) == 1:
+        slowest = sorted(((o.seconds, o.check) for o in report.outcomes), reverse=True)[:5]
+passed = sum(o.status.value == "pass" for o in report.outcomes)
+print(json.dumps([times, passed, len(report.outcomes), slowest]))
+"""
+
+Run = tuple[list[float], int, int, list[tuple[float, str]]]
+
+
+def once(name: str) -> Run:
+    """Check the layer `name` in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", CODE, name], capture_output=True, text=True, check=True)
+    result: Run = json.loads(done.stdout)
+    return result
+
+
+def names() -> list[str]:
+    """Return the names of the reference layers."""
+    sys.path.insert(0, str(TESTS))
+    from check.reference import REFERENCES
+
+    return list(REFERENCES)
+
+
+def main() -> None:
+    """Measure every reference layer and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--slowest", action="store_true", help="list the checks that take longest")
+    given = parser.parse_args()
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{datetime.date.today()}, {machine}, {THREADS} threads, medians of {given.repeats} fresh interpreters.\n")
+    print("| layer | checks passed | first time, s (lowest to highest) | again, s |\n|---|---|---|---|")
+    notes = []
+    for name in names():
+        runs = [once(name) for _ in range(given.repeats)]
+        firsts, seconds = zip(*(run[0] for run in runs), strict=True)
+        _, passed, asked, slowest = runs[-1]
+        first = statistics.median(firsts)
+        print(
+            f"| {name} | {passed} of {asked} | **{first:.2f}** ({min(firsts):.2f} to {max(firsts):.2f}) "
+            f"| {statistics.median(seconds):.2f} |"
+        )
+        if given.slowest:
+            notes.append(f"{name}: {', '.join(f'{check} {took:.2f} s' for took, check in slowest)}")
+        if first > LIMIT:
+            notes.append(f"{name}: over the limit of {LIMIT:g} s")
+    print("\n".join(["", *notes]) if notes else "", end="\n" if notes else "")
+
+
+if __name__ == "__main__":
+    main()
