@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import pickle
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,8 +54,8 @@ def generator_states() -> dict[str, bytes]:
     """
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "NumPy": repr(np.random.get_state(legacy=False)).encode(),
-        "Python": repr(random.getstate()).encode(),
+        "NumPy": pickle.dumps(np.random.get_state()),
+        "Python": pickle.dumps(random.getstate()),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from laminar.check import contract  # isort: skip
 from laminar.check import gradient  # isort: skip
 from laminar.check import numerics  # isort: skip
+from laminar.check import randomness  # isort: skip
 from laminar.check import behaviour  # isort: skip
 from laminar.check import placement  # isort: skip
 from laminar.check import cost  # isort: skip
@@ -16,7 +17,7 @@ from laminar.names import unknown_name
 
 __all__ = ["FAMILIES", "chosen"]
 
-FAMILIES = (contract, gradient, numerics, behaviour, placement, cost)
+FAMILIES = (contract, gradient, numerics, randomness, behaviour, placement, cost)
 
 
 def chosen(only: Iterable[str] | None, skip: Iterable[str]) -> list[Check]:

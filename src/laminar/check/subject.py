@@ -154,9 +154,12 @@ class Subject:
             ArgumentError: if there is no module.
         """
         seed_all(derive(self.seed, "initial"))
+        with seeded(self.seed):
+            return self._made()
+
+    def _made(self) -> nn.Module:
         try:
-            with seeded(self.seed):
-                module = copied(self._make) if isinstance(self._make, nn.Module) else self._make()
+            module = copied(self._make) if isinstance(self._make, nn.Module) else self._make()
         except LaminarError:
             raise
         except Exception as error:
@@ -167,6 +170,29 @@ class Subject:
             raise ArgumentError(complaint(_WHERE, expected="a torch.nn.Module", received=received, fix=fix))
         module.train()
         return module
+
+    def begun(self, seed: int, *, path: str = "", of_torch: int = 1, of_others: int = 1) -> nn.Module:
+        """Return a new copy with the initial values that a network would give it.
+
+        Args:
+            seed: of the network.
+            path: its place there.
+            of_torch: seed of torch's generator, before anything is made.
+            of_others: seed of Python's and NumPy's.
+        """
+        seed_all(of_others)
+        torch.manual_seed(of_torch)
+        module = self._made()
+        for name, sub in module.named_modules():
+            if isinstance(sub, Layer):
+                sub.path = "/".join(filter(None, [path, name.replace(".", "/")]))
+        self._create(module, seed)
+        return module
+
+    @property
+    def given_built(self) -> bool:
+        """Whether it was handed over with everything that it learns."""
+        return isinstance(self._make, nn.Module) and not any(map(is_unbuilt, self._make.modules()))
 
     def built(
         self, dtype: torch.dtype = torch.float32, *, training: bool = True, shapes: Sequence[Shape] | None = None
@@ -203,9 +229,11 @@ class Subject:
         """Let a fresh copy create its learnables, if it has not yet, from the same seeds each time."""
         if any(map(is_unbuilt, module.modules())):
             seed_all(derive(self.seed, "initial"))
-            with seeded(self.seed):
-                dtypes = [x.dtype for x in self.data(1, shapes=shapes)]
-                trace(module, *(shapes or self.shapes), dtype=dtypes)
+            self._create(module, self.seed, shapes)
+
+    def _create(self, module: nn.Module, seed: int, shapes: Sequence[Shape] | None = None) -> None:
+        with seeded(seed):
+            trace(module, *(shapes or self.shapes), dtype=[x.dtype for x in self.data(1, shapes=shapes)])
 
     # -- data -----------------------------------------------------------------------------------------------------------
 
