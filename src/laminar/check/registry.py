@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from laminar.check import contract  # isort: skip
 from laminar.check import gradient  # isort: skip
 from laminar.check import numerics  # isort: skip
+from laminar.check import extremes  # noqa: F401  # isort: skip
 from laminar.check import randomness  # isort: skip
+from laminar.check import observations  # isort: skip
 from laminar.check import behaviour  # isort: skip
 from laminar.check import placement  # isort: skip
 from laminar.check import cost  # isort: skip
@@ -17,7 +19,7 @@ from laminar.names import unknown_name
 
 __all__ = ["FAMILIES", "chosen"]
 
-FAMILIES = (contract, gradient, numerics, randomness, behaviour, placement, cost)
+FAMILIES = (contract, gradient, numerics, randomness, observations, behaviour, placement, cost)
 
 
 def chosen(only: Iterable[str] | None, skip: Iterable[str]) -> list[Check]:
