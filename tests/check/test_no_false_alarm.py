@@ -30,13 +30,14 @@ def complaints(report: lm.check.CheckReport) -> str:
 
 def maker(case: Case) -> Callable[[], lm.Layer]:
     """Return a function that makes the layer of `case`, ready to be used."""
+    observations = case.data(20)
 
     def make() -> lm.Layer:
         layer = case.fresh()
         if case.prepare:
             with seeded(0):
                 trace(layer, *case.shapes, dtype=case.dtype)
-            case.prepare(layer, *case.data(20))
+            case.prepare(layer, *observations)
         return layer
 
     return make
