@@ -15,7 +15,7 @@ from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.running import copied, run
 from laminar.check.subject import BATCH, Subject
 
-__all__ = ["BatchOrder", "ObservationsIndependent"]
+__all__ = ["BatchOrder", "ObservationsIndependent", "coupled_in_training"]
 
 _EVERYONE = tuple(range(BATCH))
 _ORDER = (2, 0, 3, 1)
@@ -121,6 +121,11 @@ class _Company:
             taken(self.outputs(tuple(x[list(_ORDER)] for x in self.xs)), self.axes, _EVERYONE),
             taken(self._first, self.axes, _ORDER),
         )
+
+
+def coupled_in_training(subject: Subject) -> bool:
+    """Return whether, in training, an observation changes when another one is replaced."""
+    return bool(_Company(subject, training=True).dependence())
 
 
 @register

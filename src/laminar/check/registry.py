@@ -11,15 +11,32 @@ from laminar.check import numerics  # isort: skip
 from laminar.check import extremes  # noqa: F401  # isort: skip
 from laminar.check import randomness  # isort: skip
 from laminar.check import observations  # isort: skip
-from laminar.check import behaviour  # isort: skip
+from laminar.check import input_unchanged  # isort: skip
+from laminar.check import hidden_state  # isort: skip
+from laminar.check import mode_difference  # isort: skip
+from laminar.check import statistics  # isort: skip
 from laminar.check import placement  # isort: skip
+from laminar.check import copies  # isort: skip
 from laminar.check import cost  # isort: skip
 from laminar.check.base import REGISTERED, Check
 from laminar.names import unknown_name
 
 __all__ = ["FAMILIES", "chosen"]
 
-FAMILIES = (contract, gradient, numerics, randomness, observations, behaviour, placement, cost)
+FAMILIES = (
+    contract,
+    gradient,
+    numerics,
+    randomness,
+    observations,
+    input_unchanged,
+    hidden_state,
+    mode_difference,
+    statistics,
+    placement,
+    copies,
+    cost,
+)
 
 
 def chosen(only: Iterable[str] | None, skip: Iterable[str]) -> list[Check]:

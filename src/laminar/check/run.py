@@ -71,7 +71,8 @@ def check_layer(
     started = time.perf_counter()
     with preserved(), settings_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a layer warns of is for its users; here it would only be repeated
-        subject = Subject(layer, shapes, declares=declares, sample=sample, seed=seed, onnx=onnx)
+        with settings_kept():
+            subject = Subject(layer, shapes, declares=declares, sample=sample, seed=seed, onnx=onnx)
         outcomes = _Asking(subject).outcomes(wanted)
     report = CheckReport(subject.label, subject.given, subject.shapes, outcomes, time.perf_counter() - started)
     if show:

@@ -1,0 +1,1 @@
+"""What is kept in training stands still at the right value."""
