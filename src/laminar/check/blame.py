@@ -14,15 +14,17 @@ __all__ = ["first_line", "own_line"]
 _TORCH = Path(torch.__file__).parent
 _CHECKS = Path(__file__).parent
 _TEMPLATE = tuple(str(_CHECKS.parent / "layers" / name) for name in ("base.py", "handwritten.py"))
+_LONGEST = 120
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without its final stop.
+    """Return the first line of what an error says, without its final stop; only its beginning where it is very long.
 
     >>> first_line(ValueError("It is no number."))
     'It is no number'
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rsplit(' ', 1)[0]} ..."
 
 
 def own_line(error: BaseException) -> str:

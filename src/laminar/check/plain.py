@@ -104,19 +104,9 @@ def _parts(value: Any, found: Kept) -> Iterator[tuple[str, Any, Callable[[Any], 
         current = list(value)  # one for all positions, so that what is put in two of them stays in both
         for i, inner in enumerate(value):
             yield f"[{i}]", inner, _tuple_setter(value, current, i, found.put)
-    elif isinstance(value, types.FunctionType):
-        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            yield f" (its variable {name})", _content(cell), _cell_setter(cell)
     elif hasattr(value, "__dict__") and not isinstance(value, Tensor) and not callable(value):
         for attribute, inner in list(vars(value).items()):
             yield f".{attribute}", inner, _attribute_setter(value, attribute)
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing is in it yet
-        return None
 
 
 def _attribute_setter(owner: Any, attribute: str) -> Callable[[Any], None]:
@@ -142,12 +132,5 @@ def _tuple_setter(
     def put(value: Any) -> None:
         current[i] = value
         put_tuple(type(values)(*current) if hasattr(values, "_fields") else tuple(current))
-
-    return put
-
-
-def _cell_setter(cell: types.CellType) -> Callable[[Any], None]:
-    def put(value: Any) -> None:
-        cell.cell_contents = value
 
     return put

@@ -6,9 +6,17 @@ from collections.abc import Iterable
 
 # Importing a family registers its checks, so the order of these lines is that of the table.
 from laminar.check import contract  # isort: skip
+from laminar.check import learnables_registered  # noqa: F401  # isort: skip
+from laminar.check import learnables_used  # noqa: F401  # isort: skip
+from laminar.check import learnables_stable  # noqa: F401  # isort: skip
+from laminar.check import modes  # noqa: F401  # isort: skip
+from laminar.check import batch_sizes  # noqa: F401  # isort: skip
+from laminar.check import other_sizes  # noqa: F401  # isort: skip
+from laminar.check import meta_shape  # noqa: F401  # isort: skip
 from laminar.check import gradient  # isort: skip
 from laminar.check import numerics  # isort: skip
 from laminar.check import extremes  # noqa: F401  # isort: skip
+from laminar.check import stress  # noqa: F401  # isort: skip
 from laminar.check import randomness  # isort: skip
 from laminar.check import observations  # isort: skip
 from laminar.check import input_unchanged  # isort: skip
