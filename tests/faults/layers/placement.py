@@ -372,6 +372,54 @@ class CentredAxisForgotten(Centred):
     function = CentringAxisForgotten
 
 
+class Competing(torch.autograd.Function):
+    """The softmax over axis 1 of (B, C, T)."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.softmax(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, dz: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        dx: Tensor = z * (dz - (z * dz).sum(1, keepdim=True))
+        return dx
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], x: Tensor) -> tuple[Tensor, int]:
+        assert in_dims[0] is not None
+        x = x.movedim(in_dims[0], 0)
+        return applied(cls, x.flatten(0, 1)).view(x.shape), 0
+
+
+class CompetingAtTheEnd(Competing):
+    """The softmax over axis 1; its rule for vmap gives the new axis back at another place than it says."""
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], x: Tensor) -> tuple[Tensor, int]:
+        assert in_dims[0] is not None
+        return applied(cls, x.movedim(in_dims[0], -1).flatten(2)).unflatten(-1, (-1, info.batch_size)), 2
+
+
+class Winner(nn.Module):
+    """Channels that compete at each step, by a function with a rule for vmap."""
+
+    function: type[torch.autograd.Function] = Competing
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, T)
+        return applied(self.function, x)
+
+
+class WinnerAtTheEnd(Winner):
+    """Channels that compete at each step; under vmap observations and steps change places."""
+
+    function = CompetingAtTheEnd
+
+
 class Bell(lm.Layer):
     """The number times the normal distribution function of it."""
 
@@ -436,6 +484,7 @@ FAULTS = [
     Fault("random numbers not saved", "state-dict", lambda: RandomFeaturesNotSaved(6, 5), lambda: RandomFeatures(6, 5), (6,)),
     Fault("a random order kept as a list", "state-dict", lambda: ShuffledByList(8), lambda: Shuffled(8), (8, 5)),
     Fault("a rule for vmap that forgets an axis", "vmap", CentredAxisForgotten, Centred, (3, 6, 5)),
+    Fault("a rule for vmap that gives another axis back", "vmap", WinnerAtTheEnd, Winner, (3, 5)),
     Fault("compiled to an approximation", "compile", BellCompiledOtherwise, Bell, (4, 6)),
     Fault("not clipped where compiled", "compile", lambda: BoundedUnlessCompiled(5), lambda: Bounded(5), (5,)),
 ]

@@ -10,7 +10,7 @@ from faults.fault import Fault
 
 __all__ = ["FAULTS"]
 
-COUPLED = {"declares": ("batch", "modes", "state")}
+COUPLED = {"declares": ("batch",)}
 """What a batch normalization does on purpose."""
 
 
@@ -97,6 +97,15 @@ class BatchStandardPlainTensors(BatchStandard):
         self.running_var = var
 
 
+class BatchStandardWrongName(BatchStandard):
+    """A batch normalization that asks in inference for statistics by a name they do not have."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return self.moving_mean, self.moving_var  # type: ignore[return-value]  # the mistake
+        return super().statistics(x)
+
+
 class Whiten(lm.Layer):
     """Gives each feature mean 0 and variance 1, over the batch in training, by running statistics in inference."""
 
@@ -158,13 +167,6 @@ class WhitenInSecret(Whiten):
     declares = ()
 
 
-class WhitenWrongName(Whiten):
-    """A normalization that asks in inference for statistics by a name they do not have."""
-
-    def predict(self, x: Tensor) -> Tensor:
-        return self.scaled(x, self.moving_mean, self.moving_var)  # type: ignore[arg-type]  # the mistake
-
-
 class MeanSquareScale(lm.Layer):
     """Divides by the root of a running mean square, the same for all numbers; in training by the batch's."""
 
@@ -213,11 +215,11 @@ FAULTS = [
     batch_standard(BatchStandardAlwaysOfTheBatch, "batch statistics in inference", "observations-independent"),
     batch_standard(BatchStandardUpdatedInInference, "running statistics follow inference", "no-hidden-state"),
     batch_standard(BatchStandardPlainTensors, "running statistics that are no buffers", "state-dict"),
+    batch_standard(BatchStandardWrongName, "a name that only inference uses", "modes"),
     Fault("running variance of standard deviations", "running-statistics", WhitenKeepsDeviation, Whiten, (6,)),
     Fault("weights of old and new above one", "running-statistics", WhitenWeightsAboveOne, Whiten, (6,)),
     Fault("running mean of one observation", "running-statistics", WhitenKeepsFirstOnly, Whiten, (6,)),
     Fault("batch normalization not declared", "observations-independent", WhitenInSecret, Whiten, (6,)),
-    Fault("a name that only inference uses", "modes", WhitenWrongName, Whiten, (6,)),
     Fault("weight of old and new exchanged", "running-statistics", MeanSquareScaleReversed, MeanSquareScale, (3, 6, 6)),
     Fault("weights of old and new below one", "running-statistics", MeanSquareScaleShort, MeanSquareScale, (3, 6, 6)),
 ]
