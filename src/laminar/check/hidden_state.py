@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
-from laminar.check.comparing import Gap, call, gap
+from laminar.check.comparing import Gap, call, declare, gap
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.running import copied
 from laminar.check.subject import BATCH, Subject
@@ -167,11 +167,12 @@ class NoHiddenState(Check):
     expects = "a layer that runs several times"
 
     def run(self, subject: Subject) -> Finding:
-        if "state" in subject.declared:
-            return not_applicable('declares "state"')
+        if "always state" in subject.declared:
+            return not_applicable('declares "always state"')
         history = _History(subject.built(), subject)
         mixed = [_Step("A", False), _Step("B", True), _Step("A", False)]
-        for steps in (_series(False), _series(True), mixed):
+        series = [_series(False)] if "state" in subject.declared else [_series(False), _series(True), mixed]
+        for steps in series:
             found = history.changed(steps)
             if found is not None:
                 return _after_others(subject, history, steps[: found[0] + 1], found[1])
@@ -193,14 +194,15 @@ def _after_others(subject: Subject, history: _History, steps: Sequence[_Step], b
     mode = "training" if last.training else "inference"
     between = "a call in training" if steps[-2].training != last.training else "other calls"
     attribute = history.kept_in(steps)
-    register = "self.name = self.state(shape)" if subject.is_layer else 'self.register_buffer("name", torch.zeros(shape))'
+    register = 'self.register_buffer("kept", torch.zeros(shape)) in __init__'
+    register = "self.kept = self.state(shape) in build" if subject.is_layer else register
     return failed(
         expected=f"the same output in {mode} for the same input after {between}",
         found=f"it differs {by}",
         cause=f"{attribute} keeps something from an earlier call: with its first value the output is right"
         if attribute
         else "",
-        fix=f"Keep nothing from call to call, or register what is kept on purpose as a buffer in build: {register}",
+        fix=f"Keep nothing from call to call, or register what training keeps on purpose: {register}",
     )
 
 
@@ -214,7 +216,7 @@ def _changed_in_inference(subject: Subject) -> Finding | None:
             return failed(
                 expected="inference to leave what is kept as it is",
                 found=f"the buffer {name!r} changed {by}",
-                fix='Write to it where self.training is true alone. If it is meant, write declares = ("state",) in the class',
+                fix="Write to it where self.training is true alone. " + declare("always state"),
             )
     return None
 

@@ -25,14 +25,15 @@ _SEEDS = 8
 
 
 class _Watch(TorchDispatchMode):
-    """Notes whether a random operation of torch is run inside, whichever generator it is given."""
+    """Notes whether an operation of torch is given a generator inside: what draws without one moves torch's own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.drawn = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.drawn |= torch.Tag.nondeterministic_seeded in func.tags
+        given = (*args, *(kwargs or {}).values())
+        self.drawn |= any(isinstance(value, torch.Generator) and value is not torch.default_generator for value in given)
         return func(*args, **(kwargs or {}))
 
 

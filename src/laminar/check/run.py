@@ -44,8 +44,8 @@ def check_layer(
     Args:
         layer: any `torch.nn.Module`, built or not; or a class or function that makes one without arguments.
         *input_shape: of one observation, without the batch axis: (C, H, W), (features,); one for each input.
-        declares: what the layer does on purpose: "random", "always random", "batch", "state", "modes", "surrogate", "nan".
-            A `laminar.Layer` says it itself, in its attribute `declares`.
+        declares: what the layer does on purpose: "random", "batch", "state", "modes", "always random", "always batch",
+            "always state", "surrogate", "nan". A module says it itself, in an attribute `declares`.
         sample: `sample(batch, generator)` makes the inputs, a tensor or a tuple, where normal numbers do not serve.
         checks: names of checks or groups to run; all where None.
         skip: names of checks or groups to leave out.

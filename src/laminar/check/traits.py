@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from laminar.layers.base import Layer
 from laminar.names import Registry
@@ -20,7 +21,8 @@ TRAITS = Registry(
         "always random": "draws numbers in training and in inference",
         "batch": "in training, an observation's output depends on the others",
         "always batch": "in training and in inference, an observation's output depends on the others",
-        "state": "keeps something from call to call",
+        "state": "keeps something from call to call in training",
+        "always state": "keeps something from call to call in training and in inference",
         "modes": "training differs from inference",
         "surrogate": "its gradient is not that of its function",
         "nan": "takes NaN out",
@@ -28,7 +30,13 @@ TRAITS = Registry(
 )
 """What a layer may declare -> what that means."""
 
-_FOLLOWS = {"random": {"modes"}, "always random": {"modes"}, "batch": {"modes"}, "always batch": {"batch", "modes"}}
+_FOLLOWS = {
+    "random": {"modes"},
+    "always random": {"modes"},
+    "batch": {"modes"},
+    "always batch": {"batch", "modes"},
+    "always state": {"state"},
+}
 """What comes with a declaration. Two runs of what draws differ in any case, in two modes as well."""
 
 
@@ -79,5 +87,9 @@ def _of_torch(module: nn.Module) -> set[str]:
         return {"always random"} if module._random_samples is None else set()
     if isinstance(module, _DropoutNd):
         return {"random"} if module.p else set()
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):  # the padding's row gets no gradient
+        return {"surrogate"} if module.padding_idx is not None else set()
+    if isinstance(module, _SpectralNorm):  # its norm is found a step further at each call, and taken as a constant
+        return {"modes", "surrogate"} if module.n_power_iterations else set()
     draws = isinstance(module, nn.RReLU) or (isinstance(module, nn.RNNBase | nn.MultiheadAttention) and bool(module.dropout))
     return {"random"} if draws else set()

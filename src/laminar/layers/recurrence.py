@@ -107,7 +107,7 @@ class Recurrence(Layer):
     @property
     def declares(self) -> tuple[str, ...]:
         """That it draws in training, where something is dropped, and keeps its states, where it is stateful."""
-        said = {"random": self.dropout or self.recurrent_dropout, "state": self.stateful}
+        said = {"random": self.dropout or self.recurrent_dropout, "always state": self.stateful}
         return tuple(word for word, true in said.items() if true)
 
     # -- what a kind of cell says ---------------------------------------------------------------------------------------
