@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import laminar as lm
 from laminar import layers as L
@@ -200,6 +201,11 @@ def test_runs_on_clones() -> None:
         (nn.FractionalMaxPool2d(2, output_ratio=0.5), {"always random", "modes"}),
         (nn.LSTM(3, 2, 2, dropout=0.1), {"random", "modes"}),
         (nn.TransformerEncoderLayer(4, 2), {"random", "modes"}),
+        (nn.Embedding(5, 3), set()),
+        (nn.Embedding(5, 3, padding_idx=0), {"surrogate"}),
+        (nn.EmbeddingBag(5, 3, padding_idx=1), {"surrogate"}),
+        (parametrizations.spectral_norm(nn.Linear(3, 2)), {"modes", "surrogate"}),
+        (parametrizations.weight_norm(nn.Linear(3, 2)), set()),
         (L.Dropout(0.2), {"random", "modes"}),
         (L.GaussianNoise(0.2), {"random", "modes"}),
         (L.RandomFlip(), {"random", "modes"}),
@@ -239,6 +245,6 @@ def test_what_is_declared_from_outside_and_by_the_class() -> None:
         lm.check_layer(Rounded, (3,), declares=["randon"])
     assert str(caught.value) == (
         "declaration 'randon' is unknown. Did you mean 'random'? "
-        "Known: always batch, always random, batch, modes, nan, random, state, surrogate."
+        "Known: always batch, always random, always state, batch, modes, nan, random, state, surrogate."
     )
-    assert list(TRAITS) == ["random", "always random", "batch", "always batch", "state", "modes", "surrogate", "nan"]
+    assert list(TRAITS) == ["random", "always random", "batch", "always batch", "state", "always state", "modes", "surrogate", "nan"]
