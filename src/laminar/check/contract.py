@@ -1,16 +1,21 @@
-"""The contract of a layer: it builds, it declares what it learns, its shapes are what they promise to be."""
+"""The contract of a layer: it builds, it runs, and it says what it is."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from laminar.check.base import Check, register
-from laminar.check.outcome import Finding, failed, passed
+from laminar.check.blame import own_line
+from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import leaves, run
 from laminar.check.subject import Subject
-from laminar.shapes import format_batch, format_shape
+from laminar.check.words import said
+from laminar.layers.base import Layer
+from laminar.shapes import format_shape
 
-__all__ = ["Builds"]
+__all__ = ["Builds", "Described"]
 
 
 @register
@@ -22,17 +27,43 @@ class Builds(Check):
     expects = "a layer that builds from the shape and runs in training mode"
 
     def run(self, subject: Subject) -> Finding:
-        layer = subject.built()
-        zs = leaves(layer(*subject.data()))
+        try:
+            zs = leaves(subject.fresh()(*subject.data()))
+        except Exception as error:
+            line = own_line(error)
+            fix = f"Look at {line}" if line else "Call the layer in the same way and read the traceback"
+            return failed(expected=f"{self.expects} on {_shapes(subject.data())}", found=said(error), fix=fix)
         if not zs:
             return failed(expected="a tensor from forward", found="none", fix="Return the output from forward")
-        text = f"{_inputs(subject.data())} → {' and '.join(format_batch(z.shape[1:]) for z in zs)}"
+        zs = run(subject.built(), subject.data())
+        text = f"{_shapes(subject.data())} → {_shapes(zs)}"
         if subject.shrunk:
-            full = subject.built(shapes=subject.given)
-            outputs = run(full, subject.data(2, shapes=subject.given))
-            text += f"; given shape → {' and '.join(format_shape(z.shape[1:]) for z in outputs)}"
+            xs = subject.data(2, shapes=subject.given)
+            text += f"; as given: {_shapes(xs)} → {_shapes(run(subject.built(shapes=subject.given), xs))}"
         return passed(text)
 
 
-def _inputs(xs: tuple[Tensor, ...]) -> str:
-    return " and ".join(format_batch(x.shape[1:]) for x in xs)
+def _shapes(tensors: Sequence[Tensor]) -> str:
+    return " and ".join(format_shape(t.shape) for t in tensors)
+
+
+@register
+class Described(Check):
+    """It has a name, and its class a docstring of its own, which tables and pages show."""
+
+    name = "described"
+    group = "contract"
+    expects = "a name and a description"
+
+    def run(self, subject: Subject) -> Finding:
+        module = subject.prototype
+        kind = type(module)
+        name = module.name if isinstance(module, Layer) else kind.__name__
+        if not name:
+            return noted(f"its name is {name!r}; pass one on: super().__init__(name=name)")
+        stated = isinstance(module, Layer) and type(module).description is not Layer.description
+        description = (module.description if stated else kind.__doc__) or ""
+        first = description.strip().split("\n", 1)[0]
+        if not first:
+            return noted(f"{kind.__name__} has no docstring of its own; say in one sentence what it does")
+        return passed(f"{name}: {first}")

@@ -1,0 +1,43 @@
+"""Words that several checks need: a few of many things, a tensor by its name, what an exception said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from laminar.check.blame import first_line
+from laminar.shapes import format_shape
+
+__all__ = ["listed", "named", "said"]
+
+_NAMED = 3  # more than these are counted, not listed
+
+
+def listed(things: Sequence[str]) -> str:
+    """Return a few things in words, and how many more there are.
+
+    >>> listed(["a", "b"]), listed(list("abcde"))
+    ('a and b', 'a, b, c and 2 more')
+    """
+    if len(things) > _NAMED:
+        return f"{', '.join(things[:_NAMED])} and {len(things) - _NAMED} more"
+    return ", ".join(things[:-1]) + " and " + things[-1] if len(things) > 1 else "".join(things)
+
+
+def named(path: str, tensor: Tensor) -> str:
+    """Return a tensor's place and shape.
+
+    >>> named("conv.weight", Tensor(2, 3))
+    "'conv.weight' (2, 3)"
+    """
+    return f"{path!r} {format_shape(tensor.shape)}"
+
+
+def said(error: BaseException) -> str:
+    """Return the kind of an exception and the first line of what it says.
+
+    >>> said(ValueError("There is no such axis."))
+    'ValueError: There is no such axis'
+    """
+    return f"{type(error).__name__}: {first_line(error)}"
