@@ -20,6 +20,7 @@ from laminar.check.precision import (
     described,
     deviations,
     given_shapes,
+    learnables_of,
     lower,
     persistent,
     reference,
@@ -232,5 +233,4 @@ def _autocast_errors(subject: Subject, seed: int, training: bool) -> list[Deviat
     found = _autocast_run(lower(module, torch.float32), [x.float() if x.is_floating_point() else x for x in xs])
     right = gradients(copied(module), xs)
     moved = gradients(*rounded(module, xs, torch.bfloat16))
-    learnables = [p.detach() for p in module.parameters() if p.requires_grad]
-    return deviations(found, right, moved, [*xs, *learnables], BFLOAT16)
+    return deviations(found, right, moved, [*xs, *learnables_of(module)], BFLOAT16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,9 @@ __all__ = [
     "described",
     "floats",
     "given_shapes",
+    "learnables_of",
     "lower",
+    "modes_of",
     "persistent",
     "reference",
     "rounded",
@@ -39,17 +41,22 @@ class Bounds:
     """How far rounding may bring a result from the right one.
 
     Attributes:
-        share: of the largest number, for what is rounded on the way.
+        share: of an output's largest number, for what is rounded on the way.
         slack: times the change that rounding inputs and learnables makes in float64. A layer that magnifies what it is given
             is allowed as much more.
+        gradient: share of a gradient's length, likewise; `share` where None.
+        most: share of an output's largest number that is too much for a layer by itself, whatever it magnifies: it can compute
+            what is delicate in a higher precision. That holds where the error is large throughout, not at some points.
     """
 
     share: float
     slack: float
+    gradient: float | None = None
+    most: float = math.inf
 
 
 FLOAT32 = Bounds(share=1e-4, slack=30.0)
-BFLOAT16 = Bounds(share=0.06, slack=4.0)
+BFLOAT16 = Bounds(share=0.06, slack=4.0, most=0.1)
 
 
 @dataclass(frozen=True)
@@ -101,13 +108,16 @@ def floats(zs: Sequence[Tensor]) -> list[Tensor]:
     return [z for z in real if z.is_floating_point()]
 
 
-def comparable_modes(subject: Subject) -> tuple[bool, ...]:
-    """Return the modes (True is training) in which two runs in different dtypes draw the same: nothing."""
-    if "always random" in subject.traits:
-        return ()
+def modes_of(subject: Subject) -> tuple[bool, ...]:
+    """Return the modes (True is training) in which the layer is a function of its own, and draws nothing if it can be."""
     if "random" in subject.traits:
         return (False,)
     return (True, False) if subject.traits & {"modes", "batch", "state"} else (True,)
+
+
+def comparable_modes(subject: Subject) -> tuple[bool, ...]:
+    """Return those of them in which runs in different dtypes draw the same: nothing."""
+    return () if "always random" in subject.traits else modes_of(subject)
 
 
 def given_shapes(subject: Subject) -> tuple[Shape, ...]:
@@ -138,13 +148,20 @@ def compared(module: nn.Module, xs: Sequence[Tensor], dtype: torch.dtype, bounds
         xs: its inputs, in float64.
         dtype: the lower one.
         bounds: what rounding may do in it.
+
+    Returns:
+        Outputs, gradients, and what the layer keeps.
     """
-    found = gradients(lower(module, dtype), [x.to(dtype) if x.is_floating_point() else x for x in xs])
-    dz = [d.double() for d in output_gradients([z for z in found.outputs if z.is_floating_point()])]
+    if next(module.children(), None) is not None:
+        bounds = replace(bounds, most=math.inf)
+    low, unrounded = lower(module, dtype), copied(module)
     exact, near = rounded(module, xs, dtype)
-    right = gradients(exact, near, dz=dz)
-    unrounded = gradients(copied(module), xs, dz=dz)
-    return deviations(found, right, unrounded, [*near, *_learnables(exact)], bounds)
+    found = gradients(low, [x.to(dtype) if x.is_floating_point() else x for x in xs])
+    dz = [d.double() for d in output_gradients([z for z in found.outputs if z.is_floating_point()])]
+    right, moved = gradients(exact, near, dz=dz), gradients(unrounded, xs, dz=dz)
+    states = zip(low.named_buffers(), exact.buffers(), unrounded.buffers(), strict=True)
+    kept = [_of_output(f"the state {n!r}", b, r, m, bounds=bounds) for (n, b), r, m in states if b.is_floating_point()]
+    return [*deviations(found, right, moved, [*near, *learnables_of(exact)], bounds), *kept]
 
 
 def deviations(
@@ -186,7 +203,8 @@ def persistent(measure: Callable[[int], list[Deviation]]) -> list[Deviation]:
     return found
 
 
-def _learnables(module: nn.Module) -> list[Tensor]:
+def learnables_of(module: nn.Module) -> list[Tensor]:
+    """Return what learns, in the order of its gradients."""
     return [p.detach() for p in module.parameters() if p.requires_grad]
 
 
@@ -202,22 +220,26 @@ def _of_output(what: str, found: Tensor, right: Tensor, moved: Tensor, *, bounds
         return Deviation(what, 0.0, bounds.share)
     f, r, m = (t[counts].double() for t in (found, right, moved))
     size = float(r.abs().max()) + _UNDERFLOW
-    error = float((f - r).abs().max()) / size if bool(f.isfinite().all()) else math.inf
-    return Deviation(what, error, bounds.share + bounds.slack * float((m - r).abs().max()) / size)
+    allowed = bounds.share + bounds.slack * float((m - r).abs().max()) / size
+    if not bool(f.isfinite().all()):
+        return Deviation(what, math.inf, allowed)
+    throughout = float((f - r).norm()) > bounds.most / 4 * float(r.norm())
+    return Deviation(what, float((f - r).abs().max()) / size, min(allowed, bounds.most) if throughout else allowed)
 
 
 def _of_gradient(
     what: str, three: tuple[Tensor | None, Tensor | None, Tensor | None], natural: float, bounds: Bounds
 ) -> Deviation:
     found, right, moved = three
+    share = bounds.share if bounds.gradient is None else bounds.gradient
     if found is None or right is None or moved is None:
         lack = "missing" if found is None else "missing in float64"
-        return Deviation(what, math.inf, bounds.share, lack)
+        return Deviation(what, math.inf, share, lack)
     r, m, f = right.double(), moved.double(), found.double()
     if not bool(r.isfinite().all() and m.isfinite().all()):  # that is what extreme-inputs asks about
-        return Deviation(what, 0.0, bounds.share)
+        return Deviation(what, 0.0, share)
     # a gradient that is 0 by the layer's nature, as a key's bias in attention has it, is rounding in any other precision:
     # its size is then what a gradient between these inputs and outputs would usually be
     size = max(float(r.norm()), natural) + _UNDERFLOW
     error = float((f - r).norm()) / size if bool(f.isfinite().all()) else math.inf
-    return Deviation(what, error, bounds.share + bounds.slack * float((m - r).norm()) / size)
+    return Deviation(what, error, share + bounds.slack * float((m - r).norm()) / size)

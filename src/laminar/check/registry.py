@@ -25,6 +25,7 @@ from laminar.check import mode_difference  # isort: skip
 from laminar.check import statistics  # isort: skip
 from laminar.check import placement  # isort: skip
 from laminar.check import copies  # isort: skip
+from laminar.check import transforms  # isort: skip
 from laminar.check import cost  # isort: skip
 from laminar.check.base import REGISTERED, Check
 from laminar.names import unknown_name
