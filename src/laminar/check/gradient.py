@@ -170,6 +170,8 @@ class GradientKinks(_AgainstTruth):
 
     def measure(self, subject: Subject, modes: Sequence[Measured]) -> Finding:
         seen = 0
+        if not subject.continuous:
+            return not_applicable("its inputs are whole numbers")
         for mode in modes:
             if mode.point.grain:
                 return not_applicable("inside it rounds as float32 does: one-sided slopes say nothing")
@@ -181,8 +183,8 @@ class GradientKinks(_AgainstTruth):
                 if name in elsewhere:
                     continue
                 gradient = point.found[name]
-                broken = [] if gradient is None else torch.nonzero(~gradient.reshape(-1).isfinite())[:5, 0].tolist()
-                wrong, settled = outside(point, name, [*places.get(name, []), *broken])
+                broken = [] if gradient is None else torch.nonzero(~gradient.reshape(-1).isfinite())[:5].tolist()
+                wrong, settled = outside(point, name, [*places.get(name, []), *map(tuple, broken)])
                 seen += settled
                 if wrong:
                     return _at_kinks_wrong(mode, wrong, settled)
@@ -260,7 +262,8 @@ class GradientLayouts(_Used):
         found = pulled(point.module, [made], [dz])
         if layout.of_input and layout.constant:  # of equal numbers the sum is settled, not which of them gets a maximum's share
             found, right = _summed(found, point), _summed(right, point)
-        return different(found, right, tolerance=max(1e-7, 1e3 * point.grain))
+        rounding = 1e-9 * max(float(d.abs().max()) for d in point.output_gradients if d.numel())
+        return different(found, right, tolerance=max(1e-7, 1e3 * point.grain), floor=rounding)
 
 
 @register
@@ -269,8 +272,11 @@ class SecondDerivative(_Used):
 
     name = "second-derivative"
     expects = "a second derivative, or a refusal that says so"
+    needs = ("gradient-differences", "gradient-scale")
 
     def measure(self, subject: Subject, mode: Measured) -> Finding:
+        if "surrogate" in subject.traits:
+            return not_applicable("declared: its gradient is not that of its function")
         try:
             second = second_of(mode)
         except Unclear as error:
@@ -285,7 +291,7 @@ class SecondDerivative(_Used):
             fix = f"Compute in {where} with what autograd follows (saved tensors, no .data, no constants of forward)"
             return failed(
                 expected=f"a slope of the gradient of {right:.6g} along a direction of {name}, by differences; or a refusal",
-                found="none: the gradient has no graph" if second.silent else f"{found:.6g}",
+                found="none: autograd sees a constant" if second.silent else f"{found:.6g}",
                 fix=f"{fix}, or refuse with once_differentiable",
             )
         if not second.compared:
@@ -303,36 +309,37 @@ class Frozen(_Used):
     expects = "gradients for all that is not frozen, and no exception"
 
     def measure(self, subject: Subject, mode: Measured) -> Finding:
-        learnables = [n for n in mode.names if n not in _inputs(mode)]
+        learnables = list(mode.point.learnables)
         if not learnables:
             return not_applicable("no learnables")
+        before = after_backward(mode.point)
         alone = [[n] for n in learnables[:_FROZEN_ALONE]] if len(learnables) > 1 else []
-        for names in [*alone, learnables]:
-            finding = self._with(mode, names, inputs=True)
+        for names in [*alone, learnables, []]:
+            finding = self._with(mode, names, before)
             if finding:
                 return finding
-        return self._with(mode, [], inputs=False) or passed(f"{listed(learnables)}: alone and together, and the input")
+        return passed(f"{listed(learnables)}: alone and together, and the input")
 
-    def _with(self, mode: Measured, names: list[str], *, inputs: bool) -> Finding | None:
-        what = listed(names) if names else "the input"
-        point = mode.point
+    def _with(self, mode: Measured, names: list[str], before: dict[str, Tensor | None]) -> Finding | None:
+        """Return what goes wrong with some learnables frozen, or, without names, with an input that asks for no gradient."""
+        case = f"{listed(names)} frozen" if names else "an input that asks for no gradient"
+        still = names or _inputs(mode)
         try:
-            with frozen(point.module, names):
-                found = after_backward(point, inputs=inputs)
+            with frozen(mode.module, names):
+                found = after_backward(mode.point, inputs=bool(names))
         except Exception as error:
             line = own_line(error)
-            fix = f"Let backward do without the gradient of {what}" + (f": {line}" if line else "")
-            return failed(expected=self.expects, found=f"with {what} frozen: {said(error)}", fix=fix)
-        given = [n for n in (names or _inputs(mode)) if found[n] is not None]
+            fix = f"Let backward do without the gradient of {listed(still)}" + (f": {line}" if line else "")
+            return failed(expected=self.expects, found=f"with {case}: {said(error)}", fix=fix)
+        given = [n for n in still if found[n] is not None]
         if given:
             fix = "Leave requires_grad and .grad to the user: the layer must not set them"
-            return failed(expected=f"no gradient for {what}, which is frozen", found=f"a gradient for {listed(given)}", fix=fix)
-        others = {n: g for n, g in mode.found.items() if n not in (names or _inputs(mode))}
-        text = different(found, others)
+            return failed(expected=f"no gradient for {listed(still)}, with {case}", found=f"one for {listed(given)}", fix=fix)
+        text = different(found, {n: g for n, g in before.items() if n not in still})
         if not text:
             return None
-        fix = f"Compute each gradient on its own condition: freezing {what} must not change another's"
-        return failed(expected=f"the other gradients unchanged while {what} is frozen", found=text, fix=fix)
+        fix = f"Compute each gradient on its own condition: that of {listed(still)} must not decide over others"
+        return failed(expected=f"all other gradients as before, with {case}", found=text, fix=fix)
 
 
 @register
@@ -355,43 +362,44 @@ class UsedTwice(_Used):
         xs = [point.xs, list(subject.data(point.xs[0].shape[0], torch.float64, seed=1))]
         try:
             alone, outputs = self._alone(point, xs)
+            total = {**alone[0], **alone[1], **self._sums(alone)}
         except Exception as error:
             return not_applicable(f"a second call does not work by itself: {said(error)}")
         point.restore()
         calls = [call(point.module, list(map(_asking, x)), seed=i) for i, x in enumerate(xs)]
         if not all(map(_close, [z for c in calls for z in c.outputs], outputs)):
             return not_applicable("its output changes from call to call: no-hidden-state says so")
-        text = different(pulled(point.module, calls, [point.output_gradients] * 2), alone)
+        text = different(pulled(point.module, calls, [point.output_gradients] * 2), total)
         if not text:
             return passed("two calls in one graph: the sum of both gradients; .grad gets each once")
         return failed(
             expected=self.expects,
             found=text,
-            cause=self._cause(point, xs, alone),
+            cause=self._cause(point, xs, alone[0]),
             fix="Hand what backward needs to it by memory (return z, memory) or ctx.save_for_backward, not by an attribute",
         )
 
-    def _alone(self, point: Point, xs: Sequence[Sequence[Tensor]]) -> tuple[dict[str, Tensor | None], list[Tensor]]:
-        """Return the gradients of each call, taken before the next, and their sums for the learnables; and all outputs."""
+    def _alone(self, point: Point, xs: Sequence[Sequence[Tensor]]) -> tuple[list[dict[str, Tensor | None]], list[Tensor]]:
+        """Return the gradients of each call, taken before the next, and all outputs."""
         point.restore()
-        total: dict[str, Tensor | None] = {}
-        outputs = []
+        found, outputs = [], []
         for i, x in enumerate(xs):
             made = call(point.module, list(map(_asking, x)), seed=i)
-            found = pulled(point.module, [made], [point.output_gradients])
+            named = pulled(point.module, [made], [point.output_gradients])
+            found.append({n if n in point.learnables else f"{n} of call {i + 1}": g for n, g in named.items()})
             outputs += made.outputs
-            for name, gradient in found.items():
-                key = f"{name} of call {i + 1}" if name not in dict(point.module.named_parameters()) else name
-                before = total.get(key)
-                total[key] = gradient if before is None else before if gradient is None else before + gradient
-        return total, outputs
+        return found, outputs
+
+    def _sums(self, alone: Sequence[dict[str, Tensor | None]]) -> dict[str, Tensor | None]:
+        both = {n: [g for g in (alone[0][n], alone[1][n]) if g is not None] for n in alone[0] if n in alone[1]}
+        return {n: sum(found[1:], found[0]) if found else None for n, found in both.items()}
 
     def _cause(self, point: Point, xs: Sequence[Sequence[Tensor]], alone: dict[str, Tensor | None]) -> str:
         point.restore()
         made = [call(point.module, list(map(_asking, x)), seed=i) for i, x in enumerate(xs)]
-        first = pulled(point.module, made[:1], [point.output_gradients])
-        inputs = {f"{n} of call 1": g for n, g in first.items() if f"{n} of call 1" in alone}
-        if not different(inputs, alone):
+        named = pulled(point.module, made[:1], [point.output_gradients])
+        first = {n if n in point.learnables else f"{n} of call 1": g for n, g in named.items()}
+        if not different(first, alone):
             return ""
         return "once it was called again, the gradient of the first call is another: something is kept from the last call"
 
@@ -405,13 +413,11 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 def _inputs(mode: Measured) -> list[str]:
-    learn = dict(mode.module.named_parameters())
-    return [n for n in mode.names if n not in learn]
+    return [n for n in mode.names if n not in mode.point.learnables]
 
 
 def _summed(gradients: dict[str, Tensor | None], point: Point) -> dict[str, Tensor | None]:
-    learn = dict(point.module.named_parameters())
-    return {n: g if g is None or n in learn else g.sum() for n, g in gradients.items()}
+    return {n: g if g is None or n in point.learnables else g.sum() for n, g in gradients.items()}
 
 
 def _at_kinks_wrong(mode: Measured, wrong: Sequence[AtKink], settled: int) -> Finding:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 __all__ = ["Mistake", "Right", "compared", "likely_cause"]
 
+_FEW = 6  # wrong numbers with something in common
+
 
 @dataclass(frozen=True)
 class Right:
@@ -97,7 +99,7 @@ def likely_cause(
         mistakes: at least one.
         found: every gradient, by name.
         rights: what is right, by name.
-        xs: the inputs, by name.
+        xs: the inputs and learnables, by name.
     """
     whole = {n: rights[n].whole(g) for n, g in found.items() if g is not None and n in rights}
     first = mistakes[0]
@@ -106,7 +108,11 @@ def likely_cause(
         return ""
     right = whole[first.name]
     if right is not None:
-        for text in (_swapped(mistakes, found, whole), _moved(first.name, gradient, right)):
+        for text in (
+            _swapped(mistakes, found, whole),
+            _moved(first.name, gradient, right),
+            _times(first.name, gradient, right, xs),
+        ):
             if text:
                 return text
     if bool((gradient == 0).all()):
@@ -146,15 +152,25 @@ def _moved(name: str, found: Tensor, right: Tensor) -> str:
     return ""
 
 
+def _times(name: str, found: Tensor, right: Tensor, xs: Mapping[str, Tensor]) -> str:
+    """Return which input or learnable is a factor that is missing, or one too many."""
+    for other, x in xs.items():
+        if x.numel() > 1 and _equal(found * x if x.shape == found.shape else None, right):
+            return f"the gradient of {name} lacks the factor {other}"
+        if x.numel() > 1 and _equal(found, right * x if x.shape == right.shape else None):
+            return f"the gradient of {name} has {other} as a factor too many"
+    return ""
+
+
 def _sign_of_input(mistake: Mistake, x: Tensor | None, right: Right) -> str:
-    if x is None or len(mistake.where) < 3:
+    if x is None:
         return ""
     flat = x.reshape(-1)
     wrong, looked = flat[mistake.where], flat[right.where]
-    if bool((wrong <= 0).all()) and bool((looked > 0).any()):
-        return f"the gradient of {mistake.name} is wrong only where {mistake.name} ≤ 0"
-    if bool((wrong > 0).all()) and bool((looked <= 0).any()):
-        return f"the gradient of {mistake.name} is wrong only where {mistake.name} > 0"
+    for side, of_wrong, of_looked in (("≤ 0", wrong <= 0, looked <= 0), ("> 0", wrong > 0, looked > 0)):
+        most = len(wrong) >= max(_FEW, int(of_looked.sum()) / 2)  # a few may have the same sign by chance
+        if most and bool(of_wrong.all()) and not bool(of_looked.all()):
+            return f"the gradient of {mistake.name} is wrong only where {mistake.name} {side}"
     return ""
 
 

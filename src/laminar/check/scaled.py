@@ -122,16 +122,20 @@ def _axis_name(shapes: Sequence[Shape], axis: int) -> str:
 def _explained(name: str, factor: float, with_more: float, axes: Sequence[Axis]) -> Scaled:
     product, rest = product_text(factor, axes)
     constant = constant_text(rest)
-    seen = f"{constant_text(factor)} with {BATCH} observations, {constant_text(with_more)} with {_MORE}"
+    follows_batch = any(a.name == "batch" for a in axes)
+    seen = (
+        f": {constant_text(factor)} with {BATCH} observations, {constant_text(with_more)} with {_MORE}" if follows_batch else ""
+    )
     turned = "" if rest > 0 else ", and its sign is turned"
     if not axes and constant == "-1":
         return Scaled(name, factor, f"the sign of the gradient of {name} is turned", f"Turn the sign of the gradient of {name}")
     if not axes:
         cause = f"the gradient of {name} has the constant factor {constant}: the same for other data and other sizes"
         return Scaled(name, factor, cause, f"Multiply the gradient of {name} by {constant_text(1 / factor)}")
-    if product == "1 / batch" and constant in ("1", "-1"):
-        cause = f"the gradient of {name} is a mean over the batch where the sum belongs{turned}: {seen}"
-        return Scaled(name, factor, cause, f"Sum the gradient of {name} over the batch: sum(0), not mean(0)")
+    if constant in ("1", "-1") and all(a.power < 0 for a in axes):
+        over = f"the {' and the '.join(a.name for a in axes)}"
+        cause = f"the gradient of {name} is a mean over {over} where the sum belongs{turned}{seen}"
+        return Scaled(name, factor, cause, f"Sum the gradient of {name} over {over}: sum(), not mean()")
     times = "" if constant == "1" else f" × {constant}"
-    cause = f"the factor of the gradient of {name} is {product}{times}: {seen}"
+    cause = f"the factor of the gradient of {name} is {product}{times}{seen}"
     return Scaled(name, factor, cause, f"Take the factor {product}{times} out of the gradient of {name}")

@@ -83,7 +83,7 @@ def _drawn(mode: Measured, seed: int) -> dict[str, Tensor]:
 
 
 def _by_autograd(mode: Measured, weights: dict[str, Tensor]) -> tuple[bool, dict[str, Tensor | None]]:
-    """Return whether the first derivative has a graph, and the gradient of its sum times `weights`."""
+    """Return whether the first derivative depends on anything for autograd, and the gradient of its sum times `weights`."""
     point = mode.point
     point.restore()
     seed_all(0)
@@ -92,7 +92,9 @@ def _by_autograd(mode: Measured, weights: dict[str, Tensor]) -> tuple[bool, dict
         zs = [z for z in leaves(point.module(*(x * 1 if x.requires_grad else x for x in xs))) if z.is_floating_point()]
         learn = [p for p in point.module.parameters() if p.requires_grad and p.is_floating_point()]
         asked = dict(zip(mode.names, [*(x for x in xs if x.requires_grad), *learn], strict=True))
-        pairs = [(z, d) for z, d in zip(zs, point.output_gradients, strict=True) if z.requires_grad]
+        # output gradients ask too, as in a network: once_differentiable refuses only where they do
+        dz = [d.clone().requires_grad_() for d in point.output_gradients]
+        pairs = [(z, d) for z, d in zip(zs, dz, strict=True) if z.requires_grad]
         if not pairs:
             return False, {}
         first = torch.autograd.grad(
@@ -101,8 +103,11 @@ def _by_autograd(mode: Measured, weights: dict[str, Tensor]) -> tuple[bool, dict
         parts = [(g * weights[n]).sum() for n, g in zip(asked, first, strict=True) if g is not None and g.requires_grad]
         if not parts:
             return False, {}
-        again = torch.autograd.grad(sum(parts[1:], parts[0]), list(asked.values()), allow_unused=True)
-    return True, dict(zip(asked, again, strict=True))
+        torch.autograd.backward(sum(parts[1:], parts[0]))  # grad() would not come by the refusal of once_differentiable
+    found = {n: t.grad for n, t in asked.items()}
+    for p in point.module.parameters():
+        p.grad = None
+    return any(g is not None for g in found.values()), found
 
 
 def _slope(mode: Measured, weights: dict[str, Tensor], name: str, way: Tensor) -> tuple[float, float, float]:

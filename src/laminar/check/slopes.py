@@ -51,6 +51,7 @@ class Point:
     Attributes:
         module: the module.
         xs: the inputs.
+        learnables: their names.
         tensors: the floating-point inputs ("x", or "x0", "x1") and the learnables, by name.
         base: all floating-point outputs at the point, one after the other.
         output_gradients: normal numbers in the shapes of the floating-point outputs; 0 where these are not finite.
@@ -65,6 +66,7 @@ class Point:
         names = ["x"] if len(xs) == 1 else [f"x{i}" for i in range(len(xs))]
         inputs = {n: x for n, x in zip(names, self.xs, strict=True) if x.is_floating_point()}
         learn = {n: p.data for n, p in module.named_parameters() if p.requires_grad and p.is_floating_point()}
+        self.learnables = tuple(learn)
         self.tensors: dict[str, Tensor] = {**inputs, **learn}
         self._seed = seed
         self._kept = [(m._buffers, key, b.clone()) for m in module.modules() for key, b in m._buffers.items() if b is not None]
@@ -139,15 +141,20 @@ class Point:
             found.append(self._between(ends))
         return _slopes(found)
 
-    def along(self, directions: Sequence[dict[str, Tensor]]) -> Slopes:
-        """Return the slopes in directions that move several numbers at once; a direction is a change by tensor's name."""
-        found = []
+    def along(self, directions: Sequence[dict[str, Tensor]], *, step: float | None = None) -> Slopes:
+        """Return the slopes in directions that move several numbers at once.
+
+        Args:
+            directions: changes, by the name of the tensor.
+            step: that of the point where None.
+        """
+        found, length = [], step or self.step
         for direction in directions:
             kept = {n: self.tensors[n].clone() for n in direction}
             ends = []
-            for h in (self.step, -self.step):
+            for h in (length, -length):
                 self.move({n: kept[n] + h * v for n, v in direction.items()})
-                ends.append((self.outputs(), self.step))
+                ends.append((self.outputs(), length))
             self.move(kept)
             found.append(self._between(ends))
         return _slopes(found)

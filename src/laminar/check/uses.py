@@ -59,13 +59,16 @@ def pulled(module: nn.Module, calls: Sequence[Call], dzs: Sequence[Sequence[Tens
     return dict(zip(asked, found, strict=True))
 
 
-def different(found: Mapping[str, Tensor | None], right: Mapping[str, Tensor | None], *, tolerance: float = 1e-7) -> str:
+def different(
+    found: Mapping[str, Tensor | None], right: Mapping[str, Tensor | None], *, tolerance: float = 1e-7, floor: float = 0.0
+) -> str:
     """Return which gradient is furthest from the right one, and by how much; "" where all agree.
 
     Args:
         found: by name.
         right: by name; what `found` lacks is not compared.
-        tolerance: of the largest number of each; what rounding leaves of a sum that is 0 may be as much of the largest of all.
+        tolerance: of the largest number of each; a sum that is 0 but for rounding is measured by the largest of all.
+        floor: what is no difference in any case.
     """
     largest = max((float(g.abs().max()) for g in right.values() if g is not None and g.numel()), default=0.0)
     worst, text = 0.0, ""
@@ -77,14 +80,13 @@ def different(found: Mapping[str, Tensor | None], right: Mapping[str, Tensor | N
         zero = torch.zeros_like(like)
         a, b = zero if a is None else a, zero if b is None else b
         off, size = float((a - b).abs().max()) if a.numel() else 0.0, float(b.abs().max()) if b.numel() else 0.0
-        if off <= tolerance * size + 1e-2 * tolerance * largest:
+        if off <= tolerance * size + 1e-2 * tolerance * largest + floor:
             continue
         share = off / (size or largest or 1.0)
         if not share <= worst:
             worst = share
-            missing = "there is no gradient of" if found[name] is None else "the gradient of"
-            text = f"{missing} {name}" + ("" if found[name] is None else f" is off by {off:.6g}")
-            text += f", where its largest number is {size:.6g}"
+            amount = f"the gradient of {name} is off by {off:.6g}" if found[name] is not None else f"no gradient of {name}"
+            text = f"{amount}, whose largest number is {size:.6g}"
     return text
 
 
