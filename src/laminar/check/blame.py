@@ -29,7 +29,9 @@ def first_line(error: BaseException) -> str:
 
 def own_line(error: BaseException) -> str:
     """Return the innermost line that is neither torch's nor the checker's: "elu.py, line 12: return x.view(-1)"; "" if none."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_own(f.filename)]
+    compiler = getattr(error, "real_stack", None)  # torch.compile notes there where the code was that it could not follow
+    stack = compiler or traceback.extract_tb(error.__traceback__)
+    frames = [f for f in stack if _is_own(f.filename)]
     if not frames:
         return ""
     frame = frames[-1]

@@ -44,6 +44,7 @@ FAMILIES = (
     statistics,
     placement,
     copies,
+    transforms,
     cost,
 )
 
