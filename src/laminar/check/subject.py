@@ -15,7 +15,7 @@ from laminar.check.sizes import small_shapes
 from laminar.check.traits import declared_by, traits_of
 from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.layers.base import Layer
-from laminar.seeding import derive, generator, preserved, seed_all, seeded
+from laminar.seeding import derive, generator, preserved, seed_all, seed_torch, seeded
 from laminar.shapes import Shape, takes_whole_numbers, trace
 from laminar.snapshots import is_unbuilt
 
@@ -70,6 +70,7 @@ class Subject:
         self.seed = seed
         self.onnx = onnx
         self.given = tuple(shapes)
+        self._ready: dict[tuple[torch.dtype, tuple[Shape, ...]], nn.Module] = {}
         self._prototype = self.fresh()
         traits_of(self._prototype, self._declared)  # an unknown word is the caller's mistake, no failure of the layer
         self.shapes = self.given
@@ -181,7 +182,7 @@ class Subject:
             of_others: seed of Python's and NumPy's.
         """
         seed_all(of_others)
-        torch.manual_seed(of_torch)
+        seed_torch(of_torch)
         module = self._made()
         for name, sub in module.named_modules():
             if isinstance(sub, Layer):
@@ -207,6 +208,17 @@ class Subject:
             training: the mode it is in.
             shapes: that it is built for; those in use where None.
         """
+        key = (dtype, tuple(shapes or self.shapes))
+        if key not in self._ready:
+            self._ready[key] = self._warmed(dtype, shapes)
+        try:
+            module = copied(self._ready[key])
+        except Exception:  # what cannot be copied, as a weight norm of torch's old kind, is made anew
+            module = self._warmed(dtype, shapes)
+        module.train(training)
+        return module
+
+    def _warmed(self, dtype: torch.dtype, shapes: Sequence[Shape] | None) -> nn.Module:
         module = self._moved(dtype, shapes)
         sizes = _sizes_of_buffers(module)
         if sizes:
@@ -215,7 +227,6 @@ class Subject:
             # a state of each observation, as a stateful LSTM's, is of no use to batches of another size
             if _sizes_of_buffers(module) != sizes:
                 module = self._moved(dtype, shapes)
-        module.train(training)
         return module
 
     def _moved(self, dtype: torch.dtype, shapes: Sequence[Shape] | None) -> nn.Module:
