@@ -49,7 +49,7 @@ class BatchSizes(Check):
 
 
 def _tried(subject: Subject, module: nn.Module, training: bool) -> tuple[Finding | None, str]:
-    """Run one batch after the other through `module`; return the failure, or "" and a remark."""
+    """Run one batch after the other through `module`; return the failure, or None and a remark."""
     axes, remark = subject.batch_axes, ""
     wanted: list[tuple[torch.Size, bool]] = []
     mode = "training" if training else "inference"
@@ -57,11 +57,15 @@ def _tried(subject: Subject, module: nn.Module, training: bool) -> tuple[Finding
         try:
             zs = run(module, subject.data(batch))
         except Exception as error:
-            if batch == 1 and training and "batch" in subject.traits and _is_clear(error):
-                remark = "a batch of 1 in training is refused"
+            clear = isinstance(error, LaminarError | ValueError)  # written for the case: so does torch's batch normalization
+            if clear and batch == 1 and training and "batch" in subject.traits:
+                remark = "a batch of 1 is refused in training"
                 continue
-            found = f"{said(error)}, for {_inputs(subject, batch)} in {mode} mode"
-            return failed(expected=f"an output for a batch of {batch}", found=found, fix=_FIX), ""
+            if not (clear and "state" in subject.traits):
+                found = f"{said(error)}, for {_inputs(subject, batch)} in {mode} mode"
+                return failed(expected=f"an output for a batch of {batch}", found=found, fix=_FIX), ""
+            remark = "another batch size is refused while a state of each observation is kept"
+            zs = run(subject.built(training=training), subject.data(batch))
         wanted = wanted or [(z.shape, bool(z.isfinite().all())) for z in zs]
         for z, axis, (shape, finite) in zip(zs, axes, wanted, strict=False):
             right = tuple(batch if i == axis else n for i, n in enumerate(shape))
@@ -74,11 +78,6 @@ def _tried(subject: Subject, module: nn.Module, training: bool) -> tuple[Finding
 
 
 _FIX = "Take the batch size from x.shape[0] in forward, and name the axis in squeeze(dim), mean(dim), reshape(len(x), ...)"
-
-
-def _is_clear(error: Exception) -> bool:
-    """Return whether somebody wrote the error for this case: torch's batch normalization raises a ValueError."""
-    return isinstance(error, LaminarError | ValueError)
 
 
 def _not_finite(z: Tensor, mode: str) -> Finding:

@@ -61,8 +61,9 @@ class Described(Check):
         name = module.name if isinstance(module, Layer) else kind.__name__
         if not name:
             return noted(f"its name is {name!r}; pass one on: super().__init__(name=name)")
-        stated = isinstance(module, Layer) and type(module).description is not Layer.description
-        description = (module.description if stated else kind.__doc__) or ""
+        description = kind.__doc__ or ""
+        if isinstance(module, Layer) and type(module).description is not Layer.description:
+            description = module.description
         first = description.strip().split("\n", 1)[0]
         if not first:
             return noted(f"{kind.__name__} has no docstring of its own; say in one sentence what it does")

@@ -11,7 +11,7 @@ from torch import nn
 from laminar.check.base import Check, register
 from laminar.check.misfits import misfit
 from laminar.check.outcome import Finding, failed, not_applicable, passed
-from laminar.check.running import relative_error
+from laminar.check.running import copied, relative_error
 from laminar.check.sizes_tried import BATCH_OF_SIZES, Axis, Sizes, Tried, axes_of
 from laminar.check.subject import Subject
 from laminar.check.words import said
@@ -87,7 +87,7 @@ def _judged(subject: Subject, sizes: Sizes, axis: Axis, line: Sequence[Tried]) -
         kept = [t for t in line if t.outputs and any(t.length in shape for shape in _observations(t))]
         further = sizes.along(axis, _FURTHER) if len(kept) == 1 else line
         finding = _shrinking(line) or _kept_for_some(further)
-    if finding is None and sizes.rebuilt:
+    if finding is None and sizes.rebuilt and "always state" not in subject.traits:  # the calls before would matter
         finding = _left_behind(sizes, line)
     return finding
 
@@ -218,12 +218,15 @@ def _text(tried: Tried) -> str:
 
 def _left_behind(sizes: Sizes, line: Sequence[Tried]) -> Finding | None:
     """Return the failure that a layer built for one size gives something else for another than one that was built for it."""
-    before = list(sizes.built.parameters())
     for tried in line[1:]:
-        late = sizes.tried(sizes.built, tried.shapes, tried.length) if tried.outputs else tried
-        if not late.outputs or not _loaded(tried.module, sizes.built):
+        if not tried.outputs or not _loaded(tried.module, sizes.built):
             continue
-        early = sizes.tried(tried.module, tried.shapes, tried.length)
+        other = copied(sizes.built)
+        own = list(other.parameters())
+        late, early = (sizes.tried(module, tried.shapes, tried.length) for module in (other, tried.module))
+        if any(a is not b for a, b in itertools.zip_longest(own, other.parameters())):
+            expected = f"the same parameters when {tried.text} comes after {line[0].text}"
+            return failed(expected=expected, found="others in their place", fix="Declare learnables in build(shape) only")
         error = max((relative_error(a, b) for a, b in zip(late.outputs, early.outputs, strict=False)), default=0.0)
         if error > _ROUNDING:
             shapes = [" and ".join(format_shape(z.shape) for z in t.outputs) for t in (late, early)]
@@ -233,10 +236,6 @@ def _left_behind(sizes: Sizes, line: Sequence[Tried]) -> Finding | None:
                 found=f"{off}, with the same learnables",
                 fix="Take sizes from x.shape in forward, not from what build kept; or refuse other sizes in check_input",
             )
-    if any(a is not b for a, b in itertools.zip_longest(before, sizes.built.parameters())):
-        return failed(
-            expected="the same parameters when another size comes", found="others", fix="Declare learnables in build only"
-        )
     return None
 
 
