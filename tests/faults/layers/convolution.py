@@ -28,8 +28,8 @@ class Convolution(lm.Layer):
         self.bias = self.learnable(3, init="zeros")
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.weight.flatten(1) @ F.unfold(x, 3) + self.bias[:, None]  # (B, 3, (H-2)(W-2))
-        z: Tensor = z.unflatten(-1, (x.shape[-2] - 2, x.shape[-1] - 2))
+        flat = self.weight.flatten(1) @ F.unfold(x, 3) + self.bias[:, None]  # (B, 3, (H-2)(W-2))
+        z: Tensor = flat.unflatten(-1, (x.shape[-2] - 2, x.shape[-1] - 2))
         return z
 
     def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -148,9 +148,9 @@ class MaxoutRemembersLastCall(Maxout):
     """Which one was the larger is kept on the layer: a second call takes the place of the first."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        z, self.place = x.unflatten(-1, (-1, 2)).max(-1)
-        z: Tensor = z
-        return z
+        largest: tuple[Tensor, Tensor] = x.unflatten(-1, (-1, 2)).max(-1)
+        self.place = largest[1]
+        return largest[0]
 
     def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> Tensor:  # type: ignore[override]
         pairs = torch.zeros_like(x).unflatten(-1, (-1, 2))
