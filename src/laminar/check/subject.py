@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -15,7 +16,7 @@ from laminar.check.sizes import small_shapes
 from laminar.check.traits import declared_by, traits_of
 from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.layers.base import Layer
-from laminar.seeding import derive, generator, preserved, seed_all, seed_torch, seeded
+from laminar.seeding import derive, generator, seed_all, seed_torch, seeded
 from laminar.shapes import Shape, takes_whole_numbers, trace
 from laminar.snapshots import is_unbuilt
 
@@ -141,10 +142,13 @@ class Subject:
 
     def _outputs_for(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] | None:
         try:
-            with preserved():
-                return trace(self.fresh(), *shapes).outputs
+            module = self.fresh()
+            outputs = trace(module, *shapes).outputs
+            for mode in (True, False):  # real kernels look closer than those on meta, and training may use more
+                run(module.train(mode), self.data(2, shapes=shapes))
         except Exception:
             return None
+        return outputs
 
     # -- copies ---------------------------------------------------------------------------------------------------------
 
@@ -158,9 +162,23 @@ class Subject:
         with seeded(self.seed):
             return self._made()
 
-    def _made(self) -> nn.Module:
+    def sibling(self) -> nn.Module:
+        """Return one more of what was given, as a class or function makes it: to see what two of them have in common.
+
+        It is to be looked at and called, not moved or changed, because others may use the same parts.
+        """
+        seed_all(derive(self.seed, "initial"))
+        with seeded(self.seed):
+            return self._made(copy=False)
+
+    def _made(self, *, copy: bool = True) -> nn.Module:
         try:
-            module = copied(self._make) if isinstance(self._make, nn.Module) else self._make()
+            if isinstance(self._make, nn.Module):
+                module = copied(self._make)
+            else:
+                module = self._make()
+                with contextlib.suppress(Exception):  # what cannot be copied is used as it is
+                    module = copied(module) if copy else module
         except LaminarError:
             raise
         except Exception as error:
@@ -187,6 +205,7 @@ class Subject:
         for name, sub in module.named_modules():
             if isinstance(sub, Layer):
                 sub.path = "/".join(filter(None, [path, name.replace(".", "/")]))
+        seed_torch(of_torch)  # anew: whoever makes it may seed what he likes
         self._create(module, seed)
         return module
 
