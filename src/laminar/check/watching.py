@@ -16,6 +16,7 @@ __all__ = ["SLOPE", "loses_nan", "makes_nonfinite"]
 
 _UNFILLED = {"empty_like", "new_empty", "empty", "empty_strided", "new_empty_strided"}  # their numbers mean nothing
 _LOSE_NAN = {"where", "masked_fill", "nan_to_num", "nansum", "nanmedian", "fmax", "fmin", "heaviside", "sign", "threshold"}
+_LOSE_NAN |= {"_scaled_dot_product_flash_attention_for_cpu"}  # with fewer keys than fill a register, in torch 2.13
 
 
 SLOPE = "the slope of "
