@@ -39,7 +39,8 @@ def in_common(module: nn.Module) -> dict[int, str]:
 
 
 def _of_attribute(place: str, value: Any) -> Found:
-    yield from _inside(f"the class attribute {place}", value, _DEEPEST)
+    for path, tensor in _inside(place, value, _DEEPEST):
+        yield f"the class attribute {path}", tensor
     function = getattr(value, "__func__", value)  # of a class method or static method
     if isinstance(function, FunctionType):
         yield from _of_function(place, function)
@@ -60,18 +61,19 @@ def _inside(path: str, value: Any, depth: int) -> Found:
 
 
 def _of_function(place: str, function: FunctionType) -> Found:
-    code = function.__code__
-    defaults = function.__defaults__ or ()
+    code, defaults, variables = function.__code__, function.__defaults__ or (), function.__globals__
     last = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
     for name, value in {**dict(zip(last, defaults, strict=True)), **(function.__kwdefaults__ or {})}.items():
-        yield from _inside(f"the default value of {name!r} in {place}", value, _DEEPEST)
+        for path, tensor in _inside(name, value, _DEEPEST):
+            yield f"the default value of an argument, {path} in {place}", tensor
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        yield from _inside(f"the variable {name!r} around {place}", _content(cell), _DEEPEST)
-    variables = function.__globals__
+        for path, tensor in _inside(name, _content(cell), _DEEPEST):
+            yield f"the variable {path} around {place}", tensor
     candidates = {n for n in code.co_names if isinstance(variables.get(n), Tensor | nn.Module | list | dict | tuple)}
     if candidates:  # among these names are those of attributes, too
         for name in candidates & {i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}:
-            yield from _inside(f"the global variable {name!r}", variables[name], _DEEPEST)
+            for path, tensor in _inside(name, variables[name], _DEEPEST):
+                yield f"the global variable {path}", tensor
 
 
 def _content(cell: CellType) -> Any:

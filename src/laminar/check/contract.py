@@ -14,6 +14,7 @@ from laminar.check.subject import Subject
 from laminar.check.words import said
 from laminar.layers.base import Layer
 from laminar.shapes import format_shape
+from laminar.snapshots import is_unbuilt
 
 __all__ = ["Builds", "Described"]
 
@@ -27,19 +28,26 @@ class Builds(Check):
     expects = "a layer that builds from the shape and runs in training mode"
 
     def run(self, subject: Subject) -> Finding:
-        try:
-            zs = leaves(subject.fresh()(*subject.data()))
-        except Exception as error:
-            line = own_line(error)
-            fix = f"Look at {line}" if line else "Call the layer in the same way and read the traceback"
-            return failed(expected=f"{self.expects} on {_shapes(subject.data())}", found=said(error), fix=fix)
-        if not zs:
-            return failed(expected="a tensor from forward", found="none", fix="Return the output from forward")
-        zs = run(subject.built(), subject.data())
-        text = f"{_shapes(subject.data())} → {_shapes(zs)}"
+        xs = subject.data()
+        unbuilt = any(map(is_unbuilt, subject.prototype.modules()))
+        for mode in ("training", "inference") if unbuilt else ("training",):  # shapes are found by a run in inference mode
+            module = subject.fresh()
+            module.train(mode == "training")
+            try:
+                zs = leaves(module(*xs))
+            except Exception as error:
+                line = own_line(error)
+                fix = f"Look at {line}" if line else "Call the layer in the same way and read the traceback"
+                expected = f"a layer that builds from the shape and runs in {mode} mode on {_shapes(xs)}"
+                return failed(expected=expected, found=said(error), fix=fix)
+            if not zs:
+                return failed(
+                    expected=f"a tensor from forward in {mode} mode", found="none", fix="Return the output from forward"
+                )
+        text = f"{_shapes(xs)} → {_shapes(run(subject.built(), xs))}"
         if subject.shrunk:
-            xs = subject.data(2, shapes=subject.given)
-            text += f"; as given: {_shapes(xs)} → {_shapes(run(subject.built(shapes=subject.given), xs))}"
+            full = subject.data(2, shapes=subject.given)
+            text += f"; as given: {_shapes(full)} → {_shapes(run(subject.built(shapes=subject.given), full))}"
         return passed(text)
 
 

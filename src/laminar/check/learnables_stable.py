@@ -34,7 +34,7 @@ class LearnablesStable(Check):
         finding = _on_one_memory(module) or _on_one_memory(subject.original)
         for number, (training, batch) in enumerate(_CALLS):
             finding = finding or _after_call(subject, module, training, batch, number)
-        finding = finding or _of_all(subject, module)
+        finding = finding or _of_all(subject)
         if finding:
             return finding
         count = len(list(module.parameters()))
@@ -100,32 +100,28 @@ def _plain_learnables(module: nn.Module) -> list[int]:
     return [id(k.value) for k in kept(module) if isinstance(k.value, nn.Parameter)]
 
 
-def _of_all(subject: Subject, module: nn.Module) -> Finding | None:
+def _of_all(subject: Subject) -> Finding | None:
     """Return the failure that another layer of the same kind has the same learnables."""
-    places = in_common(module)
-    own = dict(module.named_parameters())
-    names = {n: p for n, p in own.items() if id(p) in _of_another(subject, module)}
-    if not names and subject.original is not None:
+    one, other = subject.sibling(), subject.sibling()
+    if one is other:  # a function that gives out one and the same module
+        return None
+    for module in (one, other):
+        subject.build(module)
+    own, theirs, places = dict(one.named_parameters()), {id(p) for p in other.parameters()}, in_common(one)
+    names = {n: p for n, p in own.items() if id(p) in theirs}
+    if not names and subject.original is not None:  # a copy has parameters of its own; what was given may not
         names = {n: p for n, p in subject.original.named_parameters() if id(p) in places}
     shared = [named(n, p) for n, p in names.items()]
     cause = next((f"it is {places[id(p)]}" for p in names.values() if id(p) in places), "")
     if not shared:
         registered = {id(p) for p in own.values()}
-        outside = [t for t in graph_leaves(called(module, subject.data())) if id(t) in places and id(t) not in registered]
+        outside = [t for t in graph_leaves(called(one, subject.data())) if id(t) in places and id(t) not in registered]
         shared = [f"{places[id(t)]} {format_shape(t.shape)}" for t in outside]
     if not shared:
         return None
     return failed(
         expected="learnables of its own for each layer",
-        found=f"{listed(shared)}, in common with every other {type(module).__name__}",
+        found=f"{listed(shared)}, in common with every other {type(one).__name__}",
         cause=cause,
         fix=f"Create it in {_where(subject)}, anew for each layer",
     )
-
-
-def _of_another(subject: Subject, module: nn.Module) -> set[int]:
-    other = subject.fresh()
-    if other is module:  # a function that gives out one and the same module
-        return set()
-    subject.build(other)
-    return {id(p) for p in other.parameters()}
