@@ -195,6 +195,7 @@ class Autocast(Check):
     name = "autocast"
     group = "numerics"
     expects = "forward and backward to run under torch.autocast in bfloat16, with learnables in float32"
+    needs = ("dtypes",)
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous and next(subject.built().parameters(), None) is None:

@@ -31,6 +31,8 @@ from laminar.check.watching import loses_nan
 
 __all__ = ["LargeBatch", "NanIn", "OffsetInputs"]
 
+_BATCH = 4
+
 
 # a gradient is a sum of terms that cancel more than its inputs are rounded: attention and convolution before a normalization
 _OFFSET = Bounds(FLOAT32.share, FLOAT32.slack, gradient=0.05)
@@ -43,6 +45,7 @@ class OffsetInputs(Check):
     name = "offset-inputs"
     group = "numerics"
     expects = "inputs around 1000 to run"
+    needs = ("dtypes",)
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous:
@@ -50,6 +53,10 @@ class OffsetInputs(Check):
         modes = comparable_modes(subject)
         if not modes:
             return not_applicable("it draws in inference too, and other numbers in another dtype")
+        try:
+            run(reference(subject, training=modes[0]), _moved(subject.data(_BATCH, torch.float64)))
+        except Exception as error:
+            return not_applicable(f"inputs of 1000 ± 1 are refused: {type(error).__name__}")
         found = [d for training in modes for d in _offset_errors(subject, training=training)]
         missed = [d for d in found if not d.fits]
         if missed:
@@ -68,16 +75,19 @@ def _offset_errors(subject: Subject, *, training: bool) -> list[Deviation]:
     module = reference(subject, training=training, shapes=shapes)
 
     def measure(seed: int) -> list[Deviation]:
-        xs = subject.data(8, torch.float64, shapes=shapes, seed=seed)
-        return compared(module, [x + 1000.0 if x.is_floating_point() else x for x in xs], torch.float32, _OFFSET)
+        xs = subject.data(2 * _BATCH, torch.float64, shapes=shapes, seed=seed)
+        return compared(module, _moved(xs), torch.float32, _OFFSET)
 
     return persistent(measure)
+
+
+def _moved(xs: Sequence[Tensor]) -> list[Tensor]:
+    return [x + 1000.0 if x.is_floating_point() else x for x in xs]
 
 
 # ── NaN ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _ONE = 1  # the observation that is, or holds, NaN
-_BATCH = 4
 _PLACES = 4  # numbers that are NaN each for itself
 _SMALL = 1e-3  # changes what follows the input, and hardly which of several numbers is the largest
 _OTHERS = (8.0, -8.0)  # what a number is changed to, to see what depends on it
@@ -204,6 +214,7 @@ class LargeBatch(Check):
     name = "large-batch"
     group = "numerics"
     expects = "a batch of thousands to run"
+    needs = ("dtypes",)
 
     def run(self, subject: Subject) -> Finding:
         if "always random" in subject.traits:
