@@ -39,8 +39,8 @@ def _series(training: bool) -> list[_Step]:
 class _History:
     """A module, and what it gives for a batch when that comes after others."""
 
-    def __init__(self, module: nn.Module, subject: Subject) -> None:
-        self._module = module
+    def __init__(self, subject: Subject) -> None:
+        self._copy = subject.built
         self._data = {"A": subject.data(), "B": subject.data(seed=1), "larger": subject.data(BATCH + 3)}
         # the very same tensors hold each batch: who remembers results by id or address is found out
         self._slots = {n: tuple(x.clone() for x in self._data[n]) for n in ("A", "larger")}
@@ -49,7 +49,7 @@ class _History:
     def first(self, step: _Step) -> list[Tensor]:
         """Return the output of a copy that was never called."""
         if step not in self._firsts:
-            self._firsts[step] = [z.clone() for z in self.call(copied(self._module), step)]
+            self._firsts[step] = [z.clone() for z in self.call(self._copy(), step)]
         return self._firsts[step]
 
     def call(self, module: nn.Module, step: _Step) -> list[Tensor]:
@@ -62,7 +62,8 @@ class _History:
 
     def changed(self, steps: Sequence[_Step]) -> tuple[int, Gap] | None:
         """Return which step's output is not that of a first call, though buffers and learnables are, and by how much."""
-        module, kept = copied(self._module), _tensors(self._module)
+        module = self._copy()
+        kept = _tensors(module)
         for i, step in enumerate(steps):
             _restore(module, kept)
             if step.batch == "larger":
@@ -76,23 +77,24 @@ class _History:
 
     def kept_in(self, steps: Sequence[_Step]) -> str:
         """Return the attribute that makes the last step's output another one; "" if none does by itself."""
-        module, kept = copied(self._module), _tensors(self._module)
-        before = _attributes(module)
+        module = self._copy()
+        kept, before = _tensors(module), _attributes(module)
         for step in steps[:-1]:
             _restore(module, kept)
             with suppress(Exception):
                 self.call(module, step)
         _restore(module, kept)
         for path, name in _differing(module, before):
-            other = copied(module)
-            _put_back(other, before, path, name)
-            if not gap(self.call(other, steps[-1]), self.first(steps[-1])).seen:
-                return ".".join(filter(None, ["self", path, name]))
+            with suppress(Exception):  # what cannot be copied with what it keeps
+                other = copied(module)
+                _put_back(other, before, path, name)
+                if not gap(self.call(other, steps[-1]), self.first(steps[-1])).seen:
+                    return ".".join(filter(None, ["self", path, name]))
         return ""
 
     def overwritten(self) -> bool:
         """Return whether the output of a call changes when the next one is made."""
-        module = copied(self._module)
+        module = self._copy()
         zs = self.call(module, _Step("A", False))
         owned = {x.untyped_storage().data_ptr() for x in self._slots["A"]}
         zs = [z for z in zs if z.untyped_storage().data_ptr() not in owned]
@@ -102,7 +104,7 @@ class _History:
 
     def modes_after(self, step: _Step) -> list[bool]:
         """Return the mode of every sub-module after a call."""
-        module = copied(self._module)
+        module = self._copy()
         self.call(module, step)
         return [sub.training for sub in module.modules()]
 
@@ -126,9 +128,14 @@ def _restore(module: nn.Module, kept: dict[str, Tensor]) -> None:
 
 def _attributes(module: nn.Module) -> Attributes:
     """Return copies of every sub-module's plain attributes, by its path."""
-    return {
-        path: {n: copy.deepcopy(v) for n, v in vars(sub).items() if n not in _TABLES} for path, sub in module.named_modules()
-    }
+    return {path: {n: _frozen(v) for n, v in vars(sub).items() if n not in _TABLES} for path, sub in module.named_modules()}
+
+
+def _frozen(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # a tensor inside a graph, as torch's old weight norm keeps
+        return value
 
 
 def _differing(module: nn.Module, before: Attributes) -> Iterator[tuple[str, str]]:
@@ -169,7 +176,7 @@ class NoHiddenState(Check):
     def run(self, subject: Subject) -> Finding:
         if "always state" in subject.declared:
             return not_applicable('declares "always state"')
-        history = _History(subject.built(), subject)
+        history = _History(subject)
         mixed = [_Step("A", False), _Step("B", True), _Step("A", False)]
         series = [_series(False)] if "state" in subject.declared else [_series(False), _series(True), mixed]
         for steps in series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from laminar.check.base import Check, register
 from laminar.check.comparing import Gap, declare, gap, taken
 from laminar.check.outcome import Finding, failed, not_applicable, passed
-from laminar.check.running import copied, run
+from laminar.check.running import run
 from laminar.check.subject import BATCH, Subject
 
 __all__ = ["BatchOrder", "ObservationsIndependent", "coupled_in_training"]
@@ -45,9 +46,8 @@ class _Company:
     """A module in one mode, and its outputs for batches that have observations in common."""
 
     def __init__(self, subject: Subject, *, training: bool, change: Callable[[nn.Module], None] | None = None) -> None:
-        self._module = subject.built(training=training)
-        if change is not None:
-            change(self._module)
+        self._copy = partial(subject.built, training=training)
+        self._change = change
         self.axes = subject.batch_axes
         self.mode = "training" if training else "inference"
         self.xs, self.ys = subject.data(), subject.data(seed=1)
@@ -59,7 +59,10 @@ class _Company:
 
     def outputs(self, xs: Batch) -> list[Tensor]:
         """Return the outputs of a copy, the same numbers being drawn each time."""
-        return run(copied(self._module), xs)
+        module = self._copy()
+        if self._change is not None:
+            self._change(module)
+        return run(module, xs)
 
     @property
     def as_before(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from laminar.check.base import Check, register
 from laminar.check.comparing import Gap, call, declare, gap
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
-from laminar.check.running import copied
 from laminar.check.subject import Subject
 from laminar.layers.base import Layer
 from laminar.seeding import generator_states, seed_all, seed_torch
@@ -38,22 +37,25 @@ class _Watch(TorchDispatchMode):
 
 
 class _Draws:
-    """What a module draws in a call, found out by running copies of it under several seeds."""
+    """What a layer draws in a call, found out by running copies of it under several seeds."""
 
-    def __init__(self, module: nn.Module, xs: Sequence[Tensor]) -> None:
-        self._module, self._xs = module, xs
+    def __init__(self, subject: Subject, *, training: bool) -> None:
+        self._copy = partial(subject.built, training=training)
+        self._xs = subject.data(_BATCH)
         self._before: dict[str, bytes] = {}
         self._after: dict[str, bytes] = {}
+        module = self._copy()
         with _Watch() as watch:
-            self.first = self._run(1, 1)
+            self.first = self._run(1, 1, module)
         self.torch_draws = watch.drawn
         self.moved = [name for name, state in self._after.items() if state != self._before[name]]
 
     def _run(self, of_torch: int, of_others: int, module: nn.Module | None = None) -> list[Tensor]:
+        module = module or self._copy()
         seed_all(of_others)
         seed_torch(of_torch)
         self._before = generator_states()
-        zs = call(module or copied(self._module), [x.clone() for x in self._xs])
+        zs = call(module, [x.clone() for x in self._xs])
         self._after = generator_states()
         return zs
 
@@ -65,7 +67,7 @@ class _Draws:
     @cached_property
     def own(self) -> Gap:
         """How far two calls of one copy are apart under the same seeds."""
-        module = copied(self._module)
+        module = self._copy()
         return gap(self._run(1, 1, module), self._run(1, 1, module))
 
     @cached_property
@@ -110,7 +112,7 @@ class Deterministic(Check):
         texts = []
         for mode, words in (("inference", ("always random",)), ("training", ("random", "always random"))):
             declared = any(word in allowed for word in words)
-            draws = _Draws(subject.built(training=mode == "training"), subject.data(_BATCH))
+            draws = _Draws(subject, training=mode == "training")
             finding = _never_right(draws, mode) or (
                 _wrong_seed(draws, mode) if declared else _undeclared(draws, mode, words[0])
             )
@@ -210,6 +212,7 @@ class SeededBuild(Check):
             return not_applicable("a module of torch draws its initial values from torch's generator")
         with _Watch() as watch:
             first = subject.begun(0, path="a/b")
+        state = torch.get_rng_state()
         ready = _built_before(subject)
         all_of_it = {name: value for name, value in first.state_dict().items() if _owner(name) not in ready}
         own = {name: value for name, value in all_of_it.items() if name in _own(first)}
@@ -217,7 +220,7 @@ class SeededBuild(Check):
             return not_applicable("it has no initial values")
         if subject.given_built or not all_of_it:
             return not_applicable("it was built when it was handed over; pass the class, or an unbuilt layer")
-        finding = _by_chance(subject, own, all_of_it)
+        finding = _reset_by_build(subject, state) or _by_chance(subject, own, all_of_it)
         if finding is not None:
             return finding
         other_seed, other_place = _own(subject.begun(1, path="a/b")), _own(subject.begun(0, path="a/c"))
@@ -238,6 +241,18 @@ class SeededBuild(Check):
                 fix='Draw it with self.learnable(shape, init="glorot_uniform") or the like, which knows seed and path',
             )
         return passed(f"{', '.join(drawn)} by seed and path" if drawn else "its initial values are not drawn")
+
+
+def _reset_by_build(subject: Subject, state: Tensor) -> Finding | None:
+    subject.begun(0, path="a/b", of_torch=2)
+    if not torch.equal(state, torch.get_rng_state()):
+        return None
+    return failed(
+        expected="torch's generator to go on from where it is",
+        found="it is in one and the same state after the layer was built, whatever seed it had before",
+        cause="it is seeded inside",
+        fix='Seed nothing inside, and draw with self.learnable(shape, init="glorot_uniform") or the like',
+    )
 
 
 def _by_chance(subject: Subject, own: dict[str, Tensor], all_of_it: dict[str, Tensor]) -> Finding | None:

@@ -20,6 +20,7 @@ __all__ = ["RunningStatistics"]
 _BATCH = 64  # a variance divided by n is then one divided by n - 1, but for 1.6 %
 _CLOSE = 0.05  # what inference may differ from training: that factor, in several layers one behind the other
 _ROUNDS = 30
+_NOTHING = 1e-6
 _LATER = 20  # batches after which a mean over all batches is moved little by one more
 
 Buffers = dict[str, Tensor]
@@ -83,7 +84,7 @@ class _Kept:
         if not even:
             return None
         share = float(one.mean())
-        return None if abs(share) < 1e-6 and self._follows_others(name, at, plain) else share
+        return None if abs(share) < _NOTHING and self._follows_others(name, at, plain) else share
 
     def _follows_others(self, name: str, at: Buffers, plain: Buffers) -> bool:
         """Return whether a buffer is computed anew from other buffers, as an entry of a codebook from its sum and count."""
@@ -130,7 +131,7 @@ def _uneven(x: Tensor) -> Tensor:
 
 def _moved(buffers: Buffers, name: str, factor: float = 1.0) -> Buffers:
     value = buffers[name]
-    return {**buffers, name: value + factor * 0.5 * (float(value.abs().max()) or 1.0)}
+    return {**buffers, name: value + factor * 0.5 * max(float(value.abs().max()), 1.0)}
 
 
 @register
@@ -157,7 +158,7 @@ class RunningStatistics(Check):
             share = kept.weight(name, kept.start)
             if share is not None and share < 0.5:
                 share = kept.weight(name, kept.later())
-            if share is not None and share < 0.5:
+            if share is not None and share < 0.5 and (coupled or share > _NOTHING):  # a memory of inputs may be written anew
                 return _replaced(name, share)
             weights[name] = share
         replaced = max((1 - share for share in weights.values() if share is not None), default=None)
