@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+import operator
 import pickle
 import sys
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,22 +118,28 @@ def _not_copied(layer: nn.Module, error: Exception) -> Finding:
     with_history = [k.path for k in tensors_kept(layer) if k.value.requires_grad and not k.value.is_leaf]
     found = f"{type(error).__name__}: {first_line(error)}"
     if not with_history:
-        guilty = [k.path for k in kept(layer) if not _works(lambda k=k: copy.deepcopy(k.value))]
-        cause = f"{guilty[-1]} cannot be copied" if guilty else ""
+        guilty = _guilty(layer, copy.deepcopy)
+        cause = f"{guilty.path} ({type(guilty.value).__name__}) cannot be copied" if guilty else ""
         return failed(expected=DeepCopy.expects, found=found, cause=cause, fix="Keep only what can be copied")
-    detached = copy_without_history(layer)
+    detached = _copied_without_history(layer)
     names = " and ".join(with_history)
     cause = f"{names} is kept with the graph of its computation: detached, the layer is copied" if detached else ""
     fix = f"Keep no output on self, or keep {names} detached: z.detach()"
     return failed(expected=DeepCopy.expects, found=found, cause=cause, fix=fix)
 
 
-def copy_without_history(layer: nn.Module) -> bool:
+def _copied_without_history(layer: nn.Module) -> bool:
     """Return whether a layer can be copied once the tensors it keeps are cut from the graph they came from."""
     for found in tensors_kept(layer):
         if not found.value.is_leaf:
             found.put(found.value.detach())
-    return _works(lambda: copied(layer))
+    return _works(partial(copied, layer))
+
+
+def _guilty(layer: nn.Module, way: Callable[[Any], object]) -> Kept | None:
+    """Return the innermost value in a plain attribute that cannot go this way, the first of them; None if all can."""
+    found = [k for k in kept(layer) if not _works(partial(way, k.value))]
+    return [k for k in found if k.path.startswith(found[0].path)][-1] if found else None  # a container comes before its parts
 
 
 def _works(action: Callable[[], object]) -> bool:
@@ -199,12 +208,12 @@ def _not_pickled(layer: nn.Module, way: str, error: Exception) -> Finding:
         return not_applicable(
             f"{local.__name__} is made inside a function: pickle takes only what stands at the top of a module"
         )
-    guilty = [k for k in kept(layer) if not _works(lambda k=k: pickle.dumps(k.value))]
-    if not guilty:
+    guilty = _guilty(layer, pickle.dumps)
+    if guilty is None:
         return failed(expected=expected, found=text, fix="Keep only what pickle takes, or define __getstate__")
-    last = guilty[-1]  # what is inside of a container comes after it
-    fix = f"Leave it out in __getstate__, or make {last.path} when it is needed"
-    return failed(expected=expected, found=text, cause=f"{last.path} ({type(last.value).__name__}) cannot be pickled", fix=fix)
+    cause = f"{guilty.path} ({type(guilty.value).__name__}) cannot be pickled"
+    fix = f"Leave it out in __getstate__, or make {guilty.path} when it is needed"
+    return failed(expected=expected, found=text, cause=cause, fix=fix)
 
 
 def _importable(thing: type | types.FunctionType) -> bool:
@@ -327,8 +336,8 @@ def _unsaved(layer: nn.Module) -> list[Kept]:
     for name, b in layer.named_buffers():
         if name not in saved:
             module, attribute = _split(name)
-            table = layer.get_submodule(module)._buffers
-            found.append(Kept(attribute_path(module, attribute), b, lambda v, t=table, a=attribute: t.update({a: v})))
+            put = partial(operator.setitem, layer.get_submodule(module)._buffers, attribute)
+            found.append(Kept(attribute_path(module, attribute), b, put))
     return found
 
 

@@ -98,8 +98,11 @@ def _each_gradient(subject: Subject) -> Difference:
     worst = SAME
     for k, right in enumerate(one_by_one):
         # grad gives zeros where nothing leads, autograd nothing
-        there = {n: torch.zeros_like(learnables[n]) if g is None else g for n, g in right.learnables.items()}
-        single = largest_difference(Gradients([], [], {n: g[k] for n, g in found.items()}), Gradients([], [], there))
+        there: dict[str, Tensor | None] = {
+            n: torch.zeros_like(learnables[n]) if g is None else g for n, g in right.learnables.items()
+        }
+        own: dict[str, Tensor | None] = {n: g[k] for n, g in found.items()}
+        single = largest_difference(Gradients([], [], own), Gradients([], [], there))
         worst = max(worst, single, key=lambda d: d.error)
     return worst
 
@@ -186,8 +189,8 @@ def _evaluated(layer: nn.Module, xs: tuple[Tensor, ...]) -> list[Tensor]:
 
     program = torch.onnx.export(layer, xs, dynamo=True, verbose=False)
     assert program is not None
-    names = [value.name for value in program.model.graph.inputs]
-    feeds = {name: x.numpy() for name, x in zip(names, xs, strict=True)}
+    names = [str(value.name) for value in program.model.graph.inputs]
+    feeds: dict[str, Any] = {name: x.numpy() for name, x in zip(names, xs, strict=True)}
     return [torch.as_tensor(z) for z in ReferenceEvaluator(program.model_proto).run(None, feeds)]
 
 
