@@ -126,7 +126,7 @@ class GradientDifferences(_AgainstTruth):
             largest = max([largest, *(_off(mode, n, rights[n]) for n in mode.names)])
         if kinks > numbers / 2:
             return not_applicable(f"the function is not smooth, or not finite, at {kinks} of {numbers} numbers")
-        left = f"; {kinks} at a kink left out" if kinks else ""
+        left = f"; {kinks} left out, at kinks or hidden by rounding" if kinks else ""
         grain = modes[0].point.grain
         rounded = f"; inside it rounds to {grain:.0e}, as float32 does" if grain else ""
         text = f"{numbers} numbers of {listed(modes[0].names)}: off by {largest:.0e} of the largest"
@@ -157,7 +157,7 @@ class GradientScale(_AgainstTruth):
             return passed(f"{listed(sorted(set(others)))}: wrong, but by no common factor")
         factors = {n: c for n in modes[0].names if (c := factor_of(modes[0], n))}
         if not factors:
-            return passed("every gradient is 0, as it is by differences")
+            return not_applicable("there is no gradient that differences tell from 0")
         return passed(f"{listed(list(factors))}: 1 times the right one, to {max(abs(c - 1) for c in factors.values()):.0e}")
 
 
@@ -423,19 +423,23 @@ def _summed(gradients: dict[str, Tensor | None], point: Point) -> dict[str, Tens
 def _at_kinks_wrong(mode: Measured, wrong: Sequence[AtKink], settled: int) -> Finding:
     first = wrong[0]
     values = sorted({w.value for w in wrong})
-    many = len(wrong) > 1 and len(values) == 1
-    nan = not math.isfinite(first.found)
+    together = "together" in first.place
     more = f" ({len(wrong)} of {settled} numbers)" if len(wrong) > 1 else ""
     side = f"{first.low:.6g}" if math.isclose(first.low, first.high, rel_tol=1e-4) else f"{first.low:.6g} to {first.high:.6g}"
+    cause, fix = "", f"Take the slope of one side at {first.value:g}: one of the pieces must include it"
+    if not math.isfinite(first.found):
+        fix = f"Keep 0/0 and 0·inf out of the gradient at {first.value:g}: choose the input of the function, not its result"
+    if all("together" in w.place for w in wrong):
+        cause = "each of the equal numbers by itself is right: only their sum is wrong"
+        fix = "Share the gradient among equal numbers, or give it to one of them"
+    elif len(wrong) > 1 and len(values) == 1:
+        cause = f"it is wrong only at {values[0]:g}"
+    place = f"{first.place}, both {first.value:g}" if together else f"{first.place} = {first.value:g}"
     return failed(
-        expected=f"a gradient of {side} at {first.place} = {first.value:g}, between the slopes to both sides",
+        expected=f"a gradient of {side} at {place}, between the slopes to both sides",
         found=f"{mode.where}{first.found:.6g}{more}",
-        cause=f"it is wrong only at {values[0]:g}" if many else "",
-        fix=(
-            f"Keep 0/0 and 0·inf out of the gradient at {first.value:g}: choose the input of the function, not its result"
-            if nan
-            else f"Take the slope of one side at {first.value:g}: one of the pieces must include it"
-        ),
+        cause=cause,
+        fix=fix,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,7 +23,7 @@ __all__ = ["Measured", "measured", "modes_of", "refusal"]
 
 _NUMBERS = {True: 240, False: 60}  # looked at one by one, in training and in inference: of each tensor, its share
 _FEWEST = 48  # of a layer that takes long
-_OPERATIONS = 6000  # of torch: what a mode may take
+_WORK = 6000  # in small operations of torch: what a mode may take
 _ON_FAILURE = 3000  # looked at of one tensor once it is known to be wrong
 _DIRECTIONS = 2  # for a tensor of which not every number is looked at
 _AUTOGRAD = 1e-9  # what two exact derivatives agree to, relative to the largest number
@@ -79,16 +80,18 @@ class Measured:
         with torch.enable_grad():
             inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in self.point.xs]
             ends = leaves(self.module(*inputs))
-        names, seen, queue = [], set(), [z.grad_fn for z in ends if z.grad_fn]
+        names: set[str] = set()
+        seen: set[Any] = set()
+        queue: list[Any] = [z.grad_fn for z in ends if z.grad_fn]
         while queue:
             node = queue.pop()
             if node in seen:
                 continue
             seen.add(node)
             if isinstance(node, BackwardCFunction):
-                names.append(f"{type(node).__name__.removesuffix('Backward')}.backward")
+                names.add(f"{type(node).__name__.removesuffix('Backward')}.backward")
             queue.extend(after for after, _ in node.next_functions if after)
-        return " or ".join(sorted(set(names)))
+        return " or ".join(sorted(names))
 
     @cached_property
     def error(self) -> Exception | None:
@@ -153,7 +156,7 @@ class Measured:
     @property
     def numbers(self) -> int:
         """How many numbers may be looked at one by one: fewer where a run takes long."""
-        return min(_NUMBERS[self.training], max(_FEWEST, _OPERATIONS // max(1, self.point.operations)))
+        return min(_NUMBERS[self.training], max(_FEWEST, _WORK // max(1, int(self.point.work))))
 
     def _quota(self, name: str) -> int:
         left = self.numbers
@@ -266,15 +269,13 @@ def refusal(subject: Subject, *, by_differences: bool = True) -> str:
         return "whole numbers in and no learnables: nothing has a gradient"
     if not first.base.numel():
         return "the output is no floating-point number"
+    if not all(mode.point.repeats() for mode in modes):
+        return "its output changes from call to call with the same seed: no-hidden-state and deterministic tell more"
     return _hidden(subject, modes) if by_differences else ""
 
 
 def _hidden(subject: Subject, modes: Sequence[Measured]) -> str:
     if "surrogate" in subject.traits:
         return "declared: its gradient is not that of its function"
-    for mode in modes:
-        if mode.point.grain > _COARSE:
-            return f"inside it rounds to {mode.point.grain:.0e} of its output: differences do not see slopes"
-        if not mode.point.repeats():
-            return "its output changes from call to call with the same seed: differences do not see slopes"
-    return ""
+    coarse = [m.point.grain for m in modes if m.point.grain > _COARSE]
+    return f"inside it rounds to {max(coarse):.0e} of its output: differences do not see slopes" if coarse else ""

@@ -62,7 +62,8 @@ class Mistake:
         place = f"{self.name}{_index(int(self.where[worst]), self.shape)}"
         if self.found is None:
             return f"{self.name} has none; at {place} it is {_number(self.right[worst])}"
-        values = f"{_number(self.found[worst])} instead of {_number(self.right[worst])}"
+        digits = next((n for n in (6, 9, 12) if _number(self.found[worst], n) != _number(self.right[worst], n)), 17)
+        values = f"{_number(self.found[worst], digits)} instead of {_number(self.right[worst], digits)}"
         if self.looked == 1:
             return f"{place} is {values}"
         return f"{len(self.where)} of {self.looked} numbers of {self.name} are wrong, most of all {place}: {values}"
@@ -106,6 +107,9 @@ def likely_cause(
     gradient = found.get(first.name)
     if gradient is None:
         return ""
+    narrow = _in_float32(first, gradient, rights[first.name])
+    if narrow:
+        return narrow
     right = whole[first.name]
     if right is not None:
         for text in (
@@ -117,11 +121,15 @@ def likely_cause(
                 return text
     if bool((gradient == 0).all()):
         return f"the gradient of {first.name} is 0 everywhere"
-    if bool(gradient.isfinite().all()) and bool((gradient.float().double() == gradient).all()):
-        off = (first.found - first.right).abs() / rights[first.name].values.abs().max() if first.found is not None else None
-        if off is not None and float(off.max()) < 1e-5:
-            return f"every number of the gradient of {first.name} fits into float32: backward computes in float32"
     return _sign_of_input(first, xs.get(first.name), rights[first.name]) or _along_one_axis(first, rights[first.name])
+
+
+def _in_float32(mistake: Mistake, gradient: Tensor, right: Right) -> str:
+    if mistake.found is None or not bool((gradient.float().double() == gradient).all()):
+        return ""
+    off = float((mistake.found - mistake.right).abs().max() / right.values.nan_to_num().abs().max())
+    fits = f"every number of the gradient of {mistake.name} fits into float32"
+    return f"{fits}, off by {off:.0e} of the largest: it is computed in float32" if off < 1e-5 else ""
 
 
 def _swapped(mistakes: Sequence[Mistake], found: Mapping[str, Tensor | None], whole: Mapping[str, Tensor | None]) -> str:
@@ -207,5 +215,5 @@ def _index(flat: int, shape: tuple[int, ...]) -> str:
     return str([int(i) for i in np.unravel_index(flat, shape)]) if shape else ""
 
 
-def _number(value: Tensor) -> str:
-    return f"{float(value):.6g}"
+def _number(value: Tensor, digits: int = 6) -> str:
+    return f"{float(value):.{digits}g}"

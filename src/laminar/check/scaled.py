@@ -15,7 +15,7 @@ from laminar.shapes import Shape
 __all__ = ["Scaled", "factor_of", "scaled"]
 
 _MORE = BATCH + 3  # observations in the batch that tells what a factor follows
-_SAME = 1e-4  # what two measurements of one factor agree to
+_SAME = {False: 1e-4, True: 1e-2}  # what two measurements of one factor agree to; of coarse outputs
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ def factor_of(mode: Measured, name: str) -> float | None:
     finite = right.values[right.values.isfinite()]
     if found is None or not finite.numel():
         return None
-    smooth = right.slack <= 1e-4 * float(finite.abs().max())  # nan and kinks are not
-    return common_factor(found.double().reshape(-1)[right.where][smooth], right.values[smooth], tolerance=1e-5)
+    exact, tolerance = (1e-2, 5e-2) if mode.point.grain else (1e-4, 1e-5)
+    smooth = right.slack <= exact * float(finite.abs().max())  # nan and kinks are not
+    return common_factor(found.double().reshape(-1)[right.where][smooth], right.values[smooth], tolerance=tolerance)
 
 
 def scaled(subject: Subject, mode: Measured) -> dict[str, Scaled]:
@@ -61,7 +62,7 @@ def _scaled(subject: Subject, mode: Measured, name: str) -> Scaled | None:
     if factor is None:
         return None
     others = [factor_of(measured(subject, training=mode.training, batch=n, seed=1), name) for n in (BATCH, _MORE)]
-    if others[0] is None or others[1] is None or not math.isclose(factor, others[0], rel_tol=_SAME):
+    if others[0] is None or others[1] is None or not math.isclose(factor, others[0], rel_tol=_SAME[mode.point.grain > 0]):
         return None
     axes = _followed(subject, mode, name, factor, others[1])
     if axes is None:

@@ -21,6 +21,7 @@ STEP = 1e-6
 
 _FINE = 1e-11  # rounding relative to the largest output that float64 stays below, also after a long sum
 _SPACING = 1e-6  # between the points at which rounding is looked at
+_WRITTEN, _PRODUCTS = 1e4, 2e4  # numbers that take as long as a small operation
 _FAR = 3e-2  # a move that changes numbers of two digits
 _TWO_DIGITS = 4e-3  # the grain of bfloat16
 
@@ -57,7 +58,7 @@ class Point:
         output_gradients: normal numbers in the shapes of the floating-point outputs; 0 where these are not finite.
         dz: the same, one after the other: how much each output counts in the sum whose slopes are taken.
         grain: the rounding of the outputs relative to the largest; 0 where it is that of float64.
-        operations: of torch in one run: how much time a slope takes.
+        work: of one run, where 1 is about one small operation of torch.
     """
 
     def __init__(self, module: nn.Module, xs: Sequence[Tensor], *, seed: int = 0) -> None:
@@ -77,9 +78,9 @@ class Point:
         self.dz = _joined(self.output_gradients)
         self._draws = False
         before = torch.get_rng_state()  # seeding takes longer than a small layer: only those that draw are seeded each time
-        with _Counting() as counting:
+        with _Counting() as counting:  # type: ignore[no-untyped-call]  # torch leaves its constructor untyped
             again = self.outputs()
-        self.operations = counting.operations
+        self.work = counting.work
         self._draws = not (torch.equal(before, torch.get_rng_state()) and _same(again, self.base))
         self.grain = grain_of(self)
 
@@ -176,13 +177,27 @@ class Point:
 
 
 class _Counting(TorchDispatchMode):
-    """Counts what torch is asked to do."""
+    """Counts what torch is asked to do: its operations, and what the large ones multiply and write."""
 
-    operations = 0
+    work = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations += 1
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        written = sum(t.numel() for t in leaves(result))
+        products = written * _products_for_one(str(func.overloadpacket).rpartition(".")[2], args)
+        self.work += 1 + written / _WRITTEN + products / _PRODUCTS
+        return result
+
+
+def _products_for_one(operation: str, args: Any) -> int:
+    """Return how many products are summed for one number of the result."""
+    if operation in ("mm", "bmm"):
+        return int(args[0].shape[-1])
+    if operation in ("addmm", "baddbmm"):
+        return int(args[1].shape[-1])
+    if operation == "convolution":
+        return int(args[1][0].numel())
+    return 0
 
 
 def grain_of(point: Point) -> float:
