@@ -247,4 +247,31 @@ def test_what_is_declared_from_outside_and_by_the_class() -> None:
         "declaration 'randon' is unknown. Did you mean 'random'? "
         "Known: always batch, always random, always state, batch, modes, nan, random, state, surrogate."
     )
-    assert list(TRAITS) == ["random", "always random", "batch", "always batch", "state", "always state", "modes", "surrogate", "nan"]
+    assert list(TRAITS) == [
+        "random",
+        "always random",
+        "batch",
+        "always batch",
+        "state",
+        "always state",
+        "modes",
+        "surrogate",
+        "nan",
+    ]
+
+
+class Blur(nn.Module):
+    """Torch's convolution on meta takes fewer channels than its weight has groups; the real one does not."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.full((channels, 1, 3, 3), 1 / 9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.get_buffer("kernel")
+        return nn.functional.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+def test_smaller_shapes_are_tried_for_real() -> None:
+    subject = Subject(Blur(20), [(20, 24, 24)])
+    assert subject.shapes == ((20, 6, 5),)

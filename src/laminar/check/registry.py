@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Importing a family registers its checks, so the order of these lines is that of the table.
-from laminar.check import contract  # isort: skip
+from laminar.check import contract  # noqa: F401  # isort: skip
 from laminar.check import learnables_registered  # noqa: F401  # isort: skip
 from laminar.check import learnables_used  # noqa: F401  # isort: skip
 from laminar.check import learnables_stable  # noqa: F401  # isort: skip
@@ -13,40 +13,31 @@ from laminar.check import modes  # noqa: F401  # isort: skip
 from laminar.check import batch_sizes  # noqa: F401  # isort: skip
 from laminar.check import other_sizes  # noqa: F401  # isort: skip
 from laminar.check import meta_shape  # noqa: F401  # isort: skip
-from laminar.check import gradient  # isort: skip
-from laminar.check import numerics  # isort: skip
+from laminar.check import gradient  # noqa: F401  # isort: skip
+from laminar.check import numerics  # noqa: F401  # isort: skip
 from laminar.check import extremes  # noqa: F401  # isort: skip
 from laminar.check import stress  # noqa: F401  # isort: skip
-from laminar.check import randomness  # isort: skip
-from laminar.check import observations  # isort: skip
-from laminar.check import input_unchanged  # isort: skip
-from laminar.check import hidden_state  # isort: skip
-from laminar.check import mode_difference  # isort: skip
-from laminar.check import statistics  # isort: skip
-from laminar.check import placement  # isort: skip
-from laminar.check import copies  # isort: skip
-from laminar.check import transforms  # isort: skip
-from laminar.check import cost  # isort: skip
+from laminar.check import randomness  # noqa: F401  # isort: skip
+from laminar.check import observations  # noqa: F401  # isort: skip
+from laminar.check import input_unchanged  # noqa: F401  # isort: skip
+from laminar.check import hidden_state  # noqa: F401  # isort: skip
+from laminar.check import mode_difference  # noqa: F401  # isort: skip
+from laminar.check import statistics  # noqa: F401  # isort: skip
+from laminar.check import placement  # noqa: F401  # isort: skip
+from laminar.check import copies  # noqa: F401  # isort: skip
+from laminar.check import transforms  # noqa: F401  # isort: skip
+from laminar.check import cost  # noqa: F401  # isort: skip
 from laminar.check.base import REGISTERED, Check
 from laminar.names import unknown_name
 
-__all__ = ["FAMILIES", "chosen"]
+__all__ = ["GROUPS", "chosen"]
 
-FAMILIES = (
-    contract,
-    gradient,
-    numerics,
-    randomness,
-    observations,
-    input_unchanged,
-    hidden_state,
-    mode_difference,
-    statistics,
-    placement,
-    copies,
-    transforms,
-    cost,
-)
+GROUPS = ("contract", "gradient", "numerics", "behaviour", "placement", "cost")
+"""The groups, in the order of the table."""
+
+_SORTED = {check.name: check for check in sorted(REGISTERED.values(), key=lambda check: GROUPS.index(check.group))}
+REGISTERED.clear()  # a family that another one imports was registered before its turn
+REGISTERED.update(_SORTED)
 
 
 def chosen(only: Iterable[str] | None, skip: Iterable[str]) -> list[Check]:

@@ -15,7 +15,7 @@ from laminar.check.registry import chosen
 from laminar.check.report import CheckReport
 from laminar.check.settings import settings_kept
 from laminar.check.subject import Sample, Subject
-from laminar.errors import ArgumentError, complaint
+from laminar.errors import ArgumentError, LayerError, complaint
 from laminar.seeding import preserved
 from laminar.shapes import Shape, normalize_shape
 
@@ -121,6 +121,8 @@ class _Asking:
             with settings_kept():
                 return check.run(self._subject)
         except Exception as error:
+            while isinstance(error, LayerError) and isinstance(error.__cause__, Exception):
+                error = error.__cause__  # what it raised itself, not what a network would say of it
             text = (str(error).strip().splitlines() or ["no message"])[0]
             fix = "Call the layer in the same way and read the traceback"
             return failed(expected=check.expects, found=f"{type(error).__name__}: {text}", fix=fix)

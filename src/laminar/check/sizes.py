@@ -23,8 +23,9 @@ def small_shapes(shapes: Sequence[Shape], outputs_for: Callable[[tuple[Shape, ..
         outputs_for: gives the output shapes for input shapes, or None where the layer cannot take them.
 
     Returns:
-        Shapes with as many axes; the outputs have as many axes too, and no axis of theirs has shrunk to a single number. The
-        lengths of different axes differ where they can, so that one is not taken for another.
+        Shapes with as many axes; the outputs have as many axes too, none of which has shrunk to a single number, and an axis
+        that is as long as that of the input stays so. The lengths of different axes differ where they can, so that one is not taken
+        for another.
 
     >>> small_shapes([(20, 24, 24)], lambda shapes: shapes)
     ((3, 6, 5),)
@@ -35,7 +36,16 @@ def small_shapes(shapes: Sequence[Shape], outputs_for: Callable[[tuple[Shape, ..
 
     def serves(candidate: tuple[Shape, ...]) -> bool:
         found = outputs_for(candidate)
-        return found is not None and len(found) == len(wanted) and all(map(_alike, found, wanted))
+        if found is None or len(found) != len(wanted) or not all(map(_alike, found, wanted)):
+            return False
+        return all(
+            found[k][j] == candidate[i][j]
+            for i, shape in enumerate(shapes)
+            for k, output in enumerate(wanted)
+            if len(shape) == len(output)
+            for j in range(len(shape))
+            if shape[j] == output[j]
+        )
 
     axes = [[(i, j)] for i, shape in enumerate(shapes) for j in reversed(range(len(shape)))]
     ties: dict[int, list[tuple[int, int]]] = {}
