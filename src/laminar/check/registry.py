@@ -4,40 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Importing a family registers its checks, so the order of these lines is that of the table.
-from laminar.check import contract  # noqa: F401  # isort: skip
-from laminar.check import learnables_registered  # noqa: F401  # isort: skip
-from laminar.check import learnables_used  # noqa: F401  # isort: skip
-from laminar.check import learnables_stable  # noqa: F401  # isort: skip
-from laminar.check import modes  # noqa: F401  # isort: skip
-from laminar.check import batch_sizes  # noqa: F401  # isort: skip
-from laminar.check import other_sizes  # noqa: F401  # isort: skip
-from laminar.check import meta_shape  # noqa: F401  # isort: skip
-from laminar.check import gradient  # noqa: F401  # isort: skip
-from laminar.check import numerics  # noqa: F401  # isort: skip
-from laminar.check import extremes  # noqa: F401  # isort: skip
-from laminar.check import stress  # noqa: F401  # isort: skip
-from laminar.check import randomness  # noqa: F401  # isort: skip
-from laminar.check import observations  # noqa: F401  # isort: skip
-from laminar.check import input_unchanged  # noqa: F401  # isort: skip
-from laminar.check import hidden_state  # noqa: F401  # isort: skip
-from laminar.check import mode_difference  # noqa: F401  # isort: skip
-from laminar.check import statistics  # noqa: F401  # isort: skip
-from laminar.check import placement  # noqa: F401  # isort: skip
-from laminar.check import copies  # noqa: F401  # isort: skip
-from laminar.check import transforms  # noqa: F401  # isort: skip
-from laminar.check import cost  # noqa: F401  # isort: skip
+from laminar.check import (
+    batch_sizes,
+    contract,
+    copies,
+    cost,
+    extremes,
+    gradient,
+    hidden_state,
+    input_unchanged,
+    learnables_registered,
+    learnables_stable,
+    learnables_used,
+    meta_shape,
+    mode_difference,
+    modes,
+    numerics,
+    observations,
+    other_sizes,
+    placement,
+    randomness,
+    statistics,
+    stress,
+    transforms,
+)
 from laminar.check.base import REGISTERED, Check
 from laminar.names import unknown_name
 
 __all__ = ["GROUPS", "chosen"]
 
-GROUPS = ("contract", "gradient", "numerics", "behaviour", "placement", "cost")
-"""The groups, in the order of the table."""
-
-_SORTED = {check.name: check for check in sorted(REGISTERED.values(), key=lambda check: GROUPS.index(check.group))}
-REGISTERED.clear()  # a family that another one imports was registered before its turn
+# Importing a family registers its checks; the order here is that of the table, whoever imported one of them first.
+_FAMILIES = (
+    contract,
+    learnables_registered,
+    learnables_used,
+    learnables_stable,
+    modes,
+    batch_sizes,
+    other_sizes,
+    meta_shape,
+    gradient,
+    numerics,
+    extremes,
+    stress,
+    randomness,
+    observations,
+    input_unchanged,
+    hidden_state,
+    mode_difference,
+    statistics,
+    placement,
+    copies,
+    transforms,
+    cost,
+)
+_PLACES = {family.__name__: place for place, family in enumerate(_FAMILIES)}
+_SORTED = sorted(REGISTERED.items(), key=lambda item: _PLACES[type(item[1]).__module__])
+REGISTERED.clear()
 REGISTERED.update(_SORTED)
+
+GROUPS = tuple(dict.fromkeys(check.group for check in REGISTERED.values()))
+"""The groups, in the order of the table."""
 
 
 def chosen(only: Iterable[str] | None, skip: Iterable[str]) -> list[Check]:
