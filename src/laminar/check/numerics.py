@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -204,7 +205,7 @@ class Autocast(Check):
         try:
             for training in {True, False} - set(modes):
                 _autocast_run(subject.built(training=training), subject.data(_BATCH))
-            found = [d for training in modes for d in persistent(lambda seed, t=training: _autocast_errors(subject, seed, t))]
+            found = [d for training in modes for d in persistent(partial(_autocast_errors, subject, training))]
         except Exception as error:
             if no_kernel(error, torch.bfloat16):
                 return passed("torch has no bfloat16 for it, so autocast leaves it as it is")
@@ -228,7 +229,7 @@ def _autocast_run(module: nn.Module, xs: Sequence[Tensor]) -> Gradients:
     return Gradients(found.outputs, found.inputs, {n.removeprefix("module."): g for n, g in found.learnables.items()})
 
 
-def _autocast_errors(subject: Subject, seed: int, training: bool) -> list[Deviation]:
+def _autocast_errors(subject: Subject, training: bool, seed: int) -> list[Deviation]:
     module = reference(subject, training=training)
     xs = subject.data(_BATCH, torch.float64, seed=seed)
     found = _autocast_run(lower(module, torch.float32), [x.float() if x.is_floating_point() else x for x in xs])

@@ -29,7 +29,7 @@ class _Watch(TorchDispatchMode):
     """Notes the operations for which `test(name, inputs, outputs)` is true, by name and in order."""
 
     def __init__(self, test: _Test) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.names: list[str] = []
         self._test = test
 
@@ -66,7 +66,8 @@ def loses_nan(module: nn.Module, xs: Sequence[Tensor]) -> str:
 def _watched(module: nn.Module, xs: Sequence[Tensor], test: _Test, *, backward: bool) -> list[str]:
     twin = copied(module)
     try:
-        with _Watch(test) as watch:
+        watch = _Watch(test)
+        with watch:
             gradients(twin, xs) if backward else run(twin, xs)
     except Exception:  # what cannot be watched has no cause that was seen
         return []
@@ -75,7 +76,7 @@ def _watched(module: nn.Module, xs: Sequence[Tensor], test: _Test, *, backward: 
 
 def _slope() -> str:
     """Return "the slope of log" in the backward pass of torch's logarithm; "" in no such pass."""
-    node = torch._C._current_autograd_node()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    node = torch._C._current_autograd_node()
     name, found, _ = node.name().partition("Backward0") if node is not None else ("", "", "")
     return SLOPE + name.lower() if found else ""
 
