@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -78,12 +79,15 @@ class Content(Asked):
 
 
 @pytest.fixture(autouse=True)
-def extra(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def extra() -> Iterator[list[str]]:
     """Put the checks above into the table, and return the names of those that are asked."""
+    before = dict(REGISTERED)
     for cls in (Needy, Content, Asked, Failing, Raising, Silent):
-        monkeypatch.setitem(REGISTERED, cls.name, cls())
+        REGISTERED[cls.name] = cls()
     Asked.log.clear()
-    return Asked.log
+    yield Asked.log
+    REGISTERED.clear()  # put back in its order
+    REGISTERED.update(before)
 
 
 def check(*checks: str, **options: Any) -> lm.check.CheckReport:
@@ -128,9 +132,9 @@ def test_a_shape_that_is_none(given: list[Any], received: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["checks", "skip"])
-def test_an_unknown_name(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name(option: str) -> None:
     for name in set(REGISTERED) - {"builds", "asked"}:
-        monkeypatch.delitem(REGISTERED, name)
+        del REGISTERED[name]
     with pytest.raises(UnknownNameError) as caught:
         lm.check_layer(nn.ReLU(), (3,), **{option: ["bilds"]})
     assert str(caught.value) == "check 'bilds' is unknown. Did you mean 'builds'? Known: asked, builds, contract, extra."
