@@ -23,10 +23,12 @@ class Gap:
     Attributes:
         difference: the largest difference of two numbers; inf where one is NaN and the other is not, or shapes differ.
         size: the largest of the right numbers.
+        shapes: whether it is the shapes that differ.
     """
 
     difference: float
     size: float
+    shapes: bool = False
 
     @property
     def relative(self) -> float:
@@ -40,7 +42,7 @@ class Gap:
 
     def __str__(self) -> str:
         if self.difference == float("inf"):
-            return "in shape, or one is finite where the other is not"
+            return "in shape" if self.shapes else "in which numbers are finite"
         return f"by up to {self.difference:.3g}, where the largest number is {self.size:.3g}"
 
 
@@ -53,7 +55,7 @@ def gap(found: Sequence[Tensor], right: Sequence[Tensor]) -> Gap:
     False
     """
     if len(found) != len(right) or any(a.shape != b.shape for a, b in zip(found, right, strict=True)):
-        return Gap(float("inf"), 0.0)
+        return Gap(float("inf"), 0.0, shapes=True)
     return max((_gap(a, b) for a, b in zip(found, right, strict=True)), key=lambda g: g.relative, default=Gap(0.0, 0.0))
 
 

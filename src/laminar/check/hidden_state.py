@@ -218,7 +218,7 @@ def _changed_in_inference(subject: Subject) -> Finding | None:
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     call(module, subject.data())
     for name, buffer in module.named_buffers():
-        by = gap([buffer], [before[name]]) if name in before else Gap(float("inf"), 0.0)
+        by = gap([buffer], [before[name]]) if name in before else Gap(float("inf"), 0.0, shapes=True)
         if by.difference:
             return failed(
                 expected="inference to leave what is kept as it is",
@@ -235,7 +235,7 @@ def _mode_switched(history: _History) -> Finding | None:
             wanted = "training" if training else "inference"
             return failed(
                 expected=f"a layer in {wanted} to be in {wanted} after a call",
-                found=f"{sum(mode != training for mode in modes)} of {len(modes)} modules are in the other mode",
+                found=f"modules in the other mode: {sum(mode != training for mode in modes)} of {len(modes)}",
                 fix="Call neither train() nor eval() in forward",
             )
     return None

@@ -47,7 +47,7 @@ class ModesDeclared(Check):
             if finding is not None:
                 return finding
         words = " and ".join(f'"{word}"' for word in sorted(subject.declared & _REASONS))
-        return passed(f"they differ, as {words} says")
+        return passed(f"they differ, as declared: {words}")
 
 
 def _scaled(subject: Subject) -> Finding | None:

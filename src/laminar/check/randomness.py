@@ -21,6 +21,7 @@ __all__ = ["Deterministic", "SeededBuild"]
 
 _BATCH = 16  # enough that a mask of one number for each observation hardly comes twice
 _SEEDS = 8
+_DRAW = 'Draw it with self.learnable(shape, init="glorot_uniform") or the like, which knows seed and path'
 
 
 class _Watch(TorchDispatchMode):
@@ -161,15 +162,13 @@ def _never_right(draws: _Draws, mode: str) -> Finding | None:
 def _undeclared(draws: _Draws, mode: str, word: str) -> Finding | None:
     own = draws.torch_draws and not draws.moved
     found = max(draws.by_torch, draws.by_others, draws.own if own else Gap(0.0, 0.0), key=lambda g: g.relative)
-    if not found.seen and not own:
+    if not found.seen:  # a generator that starts anew in each call makes a constant
         return None
-    differ = f"two runs differ {found}" if found.seen else "numbers are drawn from a generator that starts anew in each call"
-    where = "a generator of its own" if own else _owners(draws.moved)
     only = "Draw only where self.training is true. " if mode == "inference" else ""
     return failed(
         expected=f"nothing random in {mode}, as nothing of the kind is declared",
-        found=differ,
-        cause=f"it draws from {where}" if found.seen and where else "",
+        found=f"two runs differ {found}",
+        cause=f"it draws from {'a generator of its own' if own else _owners(draws.moved)}",
         fix=only + declare(word),
     )
 
@@ -210,9 +209,11 @@ class SeededBuild(Check):
     def run(self, subject: Subject) -> Finding:
         if not subject.is_layer:
             return not_applicable("a module of torch draws its initial values from torch's generator")
+        other = subject.begun(0, path="a/b", of_torch=2, of_others=2)
+        state = torch.get_rng_state()
         with _Watch() as watch:
             first = subject.begun(0, path="a/b")
-        state = torch.get_rng_state()
+        reset = torch.equal(state, torch.get_rng_state())
         ready = _built_before(subject)
         all_of_it = {name: value for name, value in first.state_dict().items() if _owner(name) not in ready}
         own = {name: value for name, value in all_of_it.items() if name in _own(first)}
@@ -220,9 +221,12 @@ class SeededBuild(Check):
             return not_applicable("it has no initial values")
         if subject.given_built or not all_of_it:
             return not_applicable("it was built when it was handed over; pass the class, or an unbuilt layer")
-        finding = _reset_by_build(subject, state) or _by_chance(subject, own, all_of_it)
-        if finding is not None:
-            return finding
+        if reset:
+            return _reset_by_build()
+        if not all(_equal(value, other.state_dict()[name]) for name, value in all_of_it.items()):
+            finding = _by_chance(subject, own, all_of_it)
+            if finding is not None:
+                return finding
         other_seed, other_place = _own(subject.begun(1, path="a/b")), _own(subject.begun(0, path="a/c"))
         drawn = [name for name in own if not _equal(own[name], other_seed[name])]
         for name in drawn:
@@ -230,7 +234,7 @@ class SeededBuild(Check):
                 return failed(
                     expected="other initial values for a layer at another place",
                     found=f"{name!r} has the same values at the paths a/b and a/c",
-                    fix='Draw it with self.learnable(shape, init="glorot_uniform") or the like, which knows seed and path',
+                    fix=_DRAW,
                 )
         fixed = [name for name in own if own[name].unique().numel() > 2]
         if watch.drawn and fixed and not drawn and not _foreign(first):
@@ -238,15 +242,12 @@ class SeededBuild(Check):
                 expected="other initial values for another seed of the network",
                 found=f"{fixed[0]!r} has the same values for the seeds 0 and 1",
                 cause="random numbers are drawn when it is built, from a generator that is seeded inside",
-                fix='Draw it with self.learnable(shape, init="glorot_uniform") or the like, which knows seed and path',
+                fix=_DRAW,
             )
         return passed(f"{', '.join(drawn)} by seed and path" if drawn else "its initial values are not drawn")
 
 
-def _reset_by_build(subject: Subject, state: Tensor) -> Finding | None:
-    subject.begun(0, path="a/b", of_torch=2)
-    if not torch.equal(state, torch.get_rng_state()):
-        return None
+def _reset_by_build() -> Finding:
     return failed(
         expected="torch's generator to go on from where it is",
         found="it is in one and the same state after the layer was built, whatever seed it had before",
@@ -257,24 +258,20 @@ def _reset_by_build(subject: Subject, state: Tensor) -> Finding | None:
 
 def _by_chance(subject: Subject, own: dict[str, Tensor], all_of_it: dict[str, Tensor]) -> Finding | None:
     """Return what is wrong where the state of a global generator has a hold on initial values."""
-    anyhow = subject.begun(0, path="a/b", of_torch=2, of_others=2).state_dict()
-    if all(_equal(value, anyhow[name]) for name, value in all_of_it.items()):
-        return None
     kinds = [
+        ("another build under the same seeds", {}, all_of_it),
         ("another state of torch's generator", {"of_torch": 2}, own),
         ("another state of NumPy's and Python's generators", {"of_others": 2}, all_of_it),
-        ("another build under the same seeds", {}, all_of_it),
     ]
     for what, states, judged in kinds:
         other = subject.begun(0, path="a/b", **states).state_dict()
         for name, value in judged.items():
             if not _equal(value, other[name]):
                 early = name in subject.prototype.state_dict()
-                drawn = 'Draw it with self.learnable(shape, init="glorot_uniform") or the like, which knows seed and path'
                 return failed(
                     expected="initial values that follow from the network's seed and the layer's path",
                     found=f"{what} gives {name!r} other values",
-                    fix="Declare it in build(self, shape): no seed is known when the constructor runs" if early else drawn,
+                    fix="Declare it in build(self, shape): no seed is known when the constructor runs" if early else _DRAW,
                 )
     return None
 

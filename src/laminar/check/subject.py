@@ -263,7 +263,11 @@ class Subject:
 
     def _create(self, module: nn.Module, seed: int, shapes: Sequence[Shape] | None = None) -> None:
         with seeded(seed):
-            trace(module, *(shapes or self.shapes), dtype=[x.dtype for x in self.data(1, shapes=shapes)])
+            trace(module, *(shapes or self.shapes), dtype=self._dtypes)
+
+    @cached_property
+    def _dtypes(self) -> list[torch.dtype]:
+        return [x.dtype for x in self.data(1)]
 
     # -- data -----------------------------------------------------------------------------------------------------------
 
