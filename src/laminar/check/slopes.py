@@ -23,6 +23,7 @@ _FINE = 1e-11  # rounding relative to the largest output that float64 stays belo
 _SPACING = 1e-6  # between the points at which rounding is looked at
 _WRITTEN, _PRODUCTS = 1e4, 2e4  # numbers that take as long as a small operation
 _FAR = 3e-2  # a move that changes numbers of two digits
+_LOOKED_AT = 6  # tensors that are moved to see it
 _TWO_DIGITS = 4e-3  # the grain of bfloat16
 
 
@@ -203,30 +204,41 @@ def _products_for_one(operation: str, args: Any) -> int:
 def grain_of(point: Point) -> float:
     """Return the rounding of a module's outputs, relative to the largest; 0 where it is no coarser than float64's.
 
-    Third differences along a straight line of points that lie very close are 0 but for rounding.
+    One tensor after the other is moved: what is rounded after one may be multiplied by another that is not.
     """
-    if not point.base.numel() or not point.tensors:
+    if not point.base.numel():
         return 0.0
-    random = torch.Generator().manual_seed(5)
-    kept = {n: t.clone() for n, t in point.tensors.items()}
-    ways = {n: torch.randn(t.shape, generator=random, dtype=torch.float64) for n, t in kept.items()}
+    return max((_grain(point, name) for name in list(point.tensors)[:_LOOKED_AT]), default=0.0)
+
+
+def _grain(point: Point, name: str) -> float:
+    """Return the rounding that shows when one tensor is moved.
+
+    Higher differences along a straight line of points that lie very close are 0 but for rounding, and only those of rounding
+    grow with their order.
+    """
+    kept = point.tensors[name].clone()
+    way = torch.randn(kept.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
     def moved(by: float) -> Tensor:
-        point.move({n: kept[n] + by * v for n, v in ways.items()})
+        point.move({name: kept + by * way})
         row = point.outputs()
         return row if row.shape == point.base.shape else point.base
 
-    base, near, middle, end = point.base, *(moved(k * _SPACING) for k in (1, 2, 3))
+    base, near, middle, end, after = point.base, *(moved(k * _SPACING) for k in (1, 2, 3, 4))
     far = moved(_FAR) if _share(end == base) > 0.5 else None
-    point.move(kept)
+    point.move({name: kept})
     if far is not None:  # steps so wide that none was crossed, or a function that is constant
         return _TWO_DIGITS if _share(far != base) > 0.5 else 0.0
+    counts = base.isfinite() & near.isfinite() & middle.isfinite() & end.isfinite() & after.isfinite()
+    base, near, middle, end, after = (row[counts] for row in (base, near, middle, end, after))
+    size = float(base.abs().max()) if base.numel() else 0.0
     third = (end - 3 * middle + 3 * near - base).abs() / 8
-    third = third[third.isfinite()]
-    size = float(base[base.isfinite()].abs().max()) if third.numel() else 0.0
-    if not size or _share(third > _FINE * size) < 0.1:  # a few: kinks that lie between the points
+    fourth = (after - 4 * end + 6 * middle - 4 * near + base).abs() / 8
+    rounded = (third > _FINE * size) & (fourth > third / 2)
+    if not size or _share(rounded) < 0.1:  # a few: kinks that lie between the points
         return 0.0
-    return float(third.quantile(0.9)) / size
+    return float(third[rounded].quantile(0.9)) / size
 
 
 def _share(mask: Tensor) -> float:
