@@ -47,13 +47,14 @@ class LearnablesRegistered(Check):
         known = _by_identity(module.parameters())
         reached = [_reached(module, subject.data()) for _ in range(2)]
         known |= _by_identity(module.parameters())  # what a call creates is another check's question
-        in_both = {key: t for key, t in reached[0].items() if key in reached[1] and key not in known}
+        registered = {*known, *map(id, module.buffers())}
+        in_both = {key: t for key, t in reached[0].items() if key in reached[1] and key not in registered}
         strays = [*_in_attributes(module, known, in_both), *_in_buffers(module)]
         strays += _outside(module, in_both, subject.is_layer)
         if strays:
             return failed(
                 expected="every learnable in parameters(), where the optimizer finds it",
-                found=f"{listed([s.text for s in strays])}, which parameters() does not list",
+                found=f"not in parameters(): {listed([s.text for s in strays])}",
                 cause=strays[0].cause,
                 fix=strays[0].fix,
             )
@@ -79,13 +80,12 @@ def _reached(module: nn.Module, xs: Sequence[Tensor]) -> Tensors:
 
 def _in_attributes(module: nn.Module, known: Tensors, in_both: Tensors) -> Iterator[_Stray]:
     """Yield the learnables in plain attributes, and take them out of `in_both`."""
-    places = {p.data_ptr() for p in known.values() if p.numel()}  # another view of a registered one is found already
     reported: set[int] = set()
     values: dict[str, object] = {}
     for held in kept(module):
         values[held.path] = held.value
         own = _learnables(held.value, known)
-        if not own or reported.issuperset(map(id, own)) or all(t.data_ptr() in places for t in own):
+        if not own or reported.issuperset(map(id, own)):
             continue
         reported.update(map(id, own))
         for t in own:
@@ -110,13 +110,16 @@ def _stray(held: Kept, own: Sequence[Tensor], values: Mapping[str, object], is_l
     text = named(path, own[0])
     if module:
         text = f"{path!r}, a module {type(held.value).__name__} with {len(own)} learnable{'s' * (len(own) != 1)}"
-    place = max((p for p in values if p != held.path and held.path.startswith(p)), key=len, default="")
+    place = max((p for p in values if held.path.startswith((f"{p}.", f"{p}["))), key=len, default="")
     around = values.get(place)
     if isinstance(around, dict | list | tuple):
         container = "dict" if isinstance(around, dict) else "list"
         keeper = f"nn.{kind}{container.capitalize()}"
         cause = f"torch does not look into {place}, which is a plain {type(around).__name__}"
         return _Stray(text, cause, f"Wrap it: {place} = {keeper}(...)")
+    if place and not isinstance(around, nn.Module):
+        cause = f"torch does not look into {place}, which is no nn.Module"
+        return _Stray(text, cause, f"Derive {type(around).__name__} from nn.Module")
     if module:
         return _Stray(text, "", f"Assign it to an attribute of its own, {held.path} = ..., which registers it")
     value = f"self.learnable({format_shape(own[0].shape)})" if is_layer else "nn.Parameter(...)"

@@ -31,7 +31,7 @@ class LearnablesStable(Check):
     def run(self, subject: Subject) -> Finding:
         module = subject.fresh()
         subject.build(module)
-        finding = _on_one_memory(module) or _on_one_memory(subject.original)
+        finding = _on_one_memory(subject.original or subject.sibling()) or _on_one_memory(module)
         for number, (training, batch) in enumerate(_CALLS):
             finding = finding or _after_call(subject, module, training, batch, number)
         finding = finding or _of_all(subject)
@@ -47,10 +47,13 @@ def _where(subject: Subject) -> str:
     return "build(shape)" if subject.is_layer else "__init__"
 
 
-def _on_one_memory(module: nn.Module | None) -> Finding | None:
-    """Return the failure that two parameters are two objects on the same numbers, which an optimizer would change twice."""
+def _on_one_memory(module: nn.Module) -> Finding | None:
+    """Return the failure that two parameters are two objects on the same numbers, which an optimizer would change twice.
+
+    A copy has numbers of its own for each, so it does not show what was so before.
+    """
     known: list[tuple[int, int, str]] = []
-    for name, p in module.named_parameters() if module is not None else ():
+    for name, p in module.named_parameters():
         if not (nn.parameter.is_lazy(p) or p.is_meta) and p.numel() and p.is_contiguous():
             known.append((p.data_ptr(), p.data_ptr() + p.numel() * p.element_size(), name))
     known.sort()
