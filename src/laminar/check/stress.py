@@ -214,7 +214,7 @@ class LargeBatch(Check):
     name = "large-batch"
     group = "numerics"
     expects = "a batch of thousands to run"
-    needs = ("dtypes",)
+    needs = ("dtypes", "observations-independent")
 
     def run(self, subject: Subject) -> Finding:
         if "always random" in subject.traits:
