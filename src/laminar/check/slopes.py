@@ -23,6 +23,7 @@ _FINE = 1e-11  # rounding relative to the largest output that float64 stays belo
 _SPACING = 1e-6  # between the points at which rounding is looked at
 _WRITTEN, _PRODUCTS = 1e4, 2e4  # numbers that take as long as a small operation
 _FAR = 3e-2  # a move that changes numbers of two digits
+_VISIBLE = 1e-5  # relative to the largest output: no rounding of float64
 _LOOKED_AT = 6  # tensors that are moved to see it
 _TWO_DIGITS = 4e-3  # the grain of bfloat16
 
@@ -229,7 +230,8 @@ def _grain(point: Point, name: str) -> float:
     far = moved(_FAR) if _share(end == base) > 0.5 else None
     point.move({name: kept})
     if far is not None:  # steps so wide that none was crossed, or a function that is constant
-        return _TWO_DIGITS if _share(far != base) > 0.5 else 0.0
+        size = float(base[base.isfinite()].abs().max()) if bool(base.isfinite().any()) else 0.0
+        return _TWO_DIGITS if _share((far - base).abs() > _VISIBLE * size) > 0.5 else 0.0
     counts = base.isfinite() & near.isfinite() & middle.isfinite() & end.isfinite() & after.isfinite()
     base, near, middle, end, after = (row[counts] for row in (base, near, middle, end, after))
     size = float(base.abs().max()) if base.numel() else 0.0
