@@ -97,6 +97,18 @@ class BatchStandardPlainTensors(BatchStandard):
         self.running_var = var
 
 
+class BatchStandardWithGraph(BatchStandard):
+    """A batch normalization whose statistics keep the graph of every batch they came from."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return self.running_mean, self.running_var
+        mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean
+        self.running_var = (1 - self.momentum) * self.running_var + self.momentum * var
+        return mean, var
+
+
 class BatchStandardWrongName(BatchStandard):
     """A batch normalization that asks in inference for statistics by a name they do not have."""
 
@@ -215,6 +227,7 @@ FAULTS = [
     batch_standard(BatchStandardAlwaysOfTheBatch, "batch statistics in inference", "observations-independent"),
     batch_standard(BatchStandardUpdatedInInference, "running statistics follow inference", "no-hidden-state"),
     batch_standard(BatchStandardPlainTensors, "running statistics that are no buffers", "state-dict"),
+    batch_standard(BatchStandardWithGraph, "running statistics with the graph behind them", "deep-copy"),
     batch_standard(BatchStandardWrongName, "a name that only inference uses", "modes"),
     Fault("running variance of standard deviations", "running-statistics", WhitenKeepsDeviation, Whiten, (6,)),
     Fault("weights of old and new above one", "running-statistics", WhitenWeightsAboveOne, Whiten, (6,)),
