@@ -38,9 +38,11 @@ class DeepCopy(Check):
     expects = "a layer that copy.deepcopy copies"
 
     def run(self, subject: Subject) -> Finding:
-        layer = _used(subject)
+        layer = _called(subject, subject.built())
         try:
             other = copied(layer)
+            own = _called(subject, _own(subject))
+            worst = _compared(subject, own, copied(own))
         except Exception as error:
             return _not_copied(layer, error)
         shared = _shared(layer, other)
@@ -50,7 +52,7 @@ class DeepCopy(Check):
         holding = _function_that_holds(other)
         if holding:
             return holding
-        worst = _compared(subject, layer, other)
+        worst = max(worst, _compared(subject, layer, other), key=lambda d: d.error)
         if worst.error > _EXACT:
             return failed(expected="the same output and gradients from a copy", found=worst.text, fix=_ATTRIBUTES)
         return passed(f"nothing shared; output and gradients {worst.sameness}")
@@ -67,7 +69,8 @@ class Pickles(Check):
     def run(self, subject: Subject) -> Finding:
         worst = SAME
         for way, clone in _WAYS.items():
-            layer = _used(subject)
+            # one way with a layer that is no copy itself, the other with one whose learnables are no initial values
+            layer = _called(subject, _own(subject) if clone is _pickled else subject.built())
             try:
                 other = clone(layer)
             except Exception as error:
@@ -97,10 +100,16 @@ _WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {"pickle": _pickled, "torch
 _ATTRIBUTES = "Keep what forward needs in attributes of the layer"
 
 
-def _used(subject: Subject) -> nn.Module:
-    """Return a layer that was trained on one batch: what it keeps from the call is there."""
-    layer = subject.built()
+def _called(subject: Subject, layer: nn.Module) -> nn.Module:
+    """Return the layer after a forward and a backward: what it keeps from the call is there."""
     gradients(layer, subject.data())
+    return layer
+
+
+def _own(subject: Subject) -> nn.Module:
+    """Return a layer that is no copy itself, so that nothing was lost on the way before."""
+    layer = subject.sibling()
+    subject.build(layer)
     return layer
 
 
@@ -289,7 +298,7 @@ def _restored(subject: Subject, saved: dict[str, Tensor], trained: nn.Module) ->
     """Return a layer made anew with what was saved, and with the states that are left out of a state_dict on purpose."""
     layer = _made_anew(subject)
     layer.load_state_dict(saved)
-    if "state" in subject.declared:
+    if subject.declared & {"state", "always state"}:
         left_out = {name: b for name, b in trained.named_buffers() if name not in saved}
         for name, buffer in left_out.items():
             module, attribute = _split(name)

@@ -37,8 +37,9 @@ class Vmap(Check):
     def run(self, subject: Subject) -> Finding:
         if "always random" in subject.traits:
             return not_applicable("it draws in inference too, other numbers under vmap than for a batch")
-        axes = subject.batch_axes
-        if None in axes:
+        if "always batch" in subject.traits:
+            return not_applicable("an observation's output depends on the others in inference too, as it declares")
+        if None in subject.batch_axes:
             return not_applicable("an output without a batch axis")
         want = run(subject.built(training=False), subject.data())
         try:
