@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import laminar as lm
-from laminar.seeding import generator
+from laminar.check.outcome import Outcome
+from laminar.shapes import Shape
+
+Make = Callable[[], nn.Module]
+
+
+def outcome(check: str, make: Make | nn.Module, shape: Any, **options: Any) -> Outcome:
+    """Return what a check says of a layer."""
+    shapes: tuple[Shape, ...] = shape if isinstance(shape[0], tuple) else (shape,)
+    return lm.check_layer(make, *shapes, checks=[check], show=False, **options)[check]
+
 
 # ── what is drawn ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,9 +223,9 @@ class Clipped(lm.Layer):
         return x * self.weight
 
 
-def with_threads(x: Tensor) -> Tensor:
-    torch.set_num_threads(torch.get_num_threads() + 1)
-    return x * 2
+def in_double(x: Tensor) -> Tensor:
+    torch.set_default_dtype(torch.float64)
+    return x.relu()
 
 
 def with_anomalies(x: Tensor) -> Tensor:
@@ -355,8 +366,3 @@ class TokenDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * F.dropout(x.new_ones(x.shape[0], 1), 0.5, self.training)
-
-
-def fixed(shape: tuple[int, ...]) -> Tensor:
-    """Numbers that are the same each time."""
-    return torch.randn(shape, generator=generator(0, "fixed"))

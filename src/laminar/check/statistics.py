@@ -23,6 +23,8 @@ _ROUNDS = 30
 _NOTHING = 1e-6
 _LATER = 20  # batches after which a mean over all batches is moved little by one more
 
+_ADD_UP = "Let the weights of old and new add up to 1: running = 0.9 * running + 0.1 * new"
+
 Buffers = dict[str, Tensor]
 
 
@@ -220,29 +222,34 @@ def _repairs(kept: _Kept, at: Buffers, training: list[Tensor], by: Gap) -> Itera
         for change, holds, word in _POWERS:
             if right([name], change):
                 yield _Repair(f"inference is right with the {word} of {name!r}, which holds {holds}", f"Keep the {word}")
-    for names in [*([n] for n in kept.moving), kept.moving]:
+    shares = {name: kept.weight(name, at) for name in kept.moving}
+    for name, share in shares.items():
+        if share is not None and share > 1 - _NOTHING:
+            by_one = gap([kept.step(at)[name]], [at[name]])
+            yield _Repair(
+                f"{name!r} keeps {100 * share:.3g} % of what it was and still changes {by_one}, at each batch", _ADD_UP
+            )
+    settling = [name for name, share in shares.items() if share is None or share <= 1 - _NOTHING]
+    for names in [*([n] for n in settling), settling]:
         factor = _factor(kept, names, at, training)
         if right(names, lambda value, factor=factor: value * factor):
-            share = kept.weight(names[0], at)
+            share, settle = shares[names[0]], "settle" if len(names) > 1 else "settles"
             what = " and ".join(map(repr, names))
             total = "" if share is None else f": the weights of old and new add up to {share + (1 - share) / factor:.3g}"
-            yield _Repair(
-                f"{what} settles at {1 / factor:.3g} times the right value{total}",
-                "Let the weights of old and new add up to 1: running = 0.9 * running + 0.1 * new",
-            )
+            yield _Repair(f"{what} {settle} at {1 / factor:.3g} times the right value{total}", _ADD_UP)
     for name in kept.used:
         for word, values in _moments(kept.xs, at[name]):
             if right([name], lambda _, values=values: values):
-                yield _Repair(
-                    f"inference is right with the batch's {word} in {name!r}, which holds something else",
-                    f"Keep the {word} of the batch in {name!r}",
-                )
+                holds = "holds something else" if name in kept.moving else "training never changes"
+                cause = f"inference is right with the batch's {word} in {name!r}, which {holds}"
+                yield _Repair(cause, f"Keep the {word} of the batch in {name!r}")
 
 
 _POWERS: list[tuple[Callable[[Tensor], Tensor], str, str]] = [
     (torch.square, "its root", "square"),
     (lambda v: v.clamp(min=0).sqrt(), "its square", "root"),
     (lambda v: 1 / v, "1 over it", "reciprocal"),
+    (torch.neg, "its negative", "negative"),
 ]
 
 
