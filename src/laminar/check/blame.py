@@ -12,6 +12,7 @@ import torch
 __all__ = ["first_line", "own_line"]
 
 _TORCH = Path(torch.__file__).parent
+_STANDARD = Path(os.__file__).parent
 _CHECKS = Path(__file__).parent
 _TEMPLATE = tuple(str(_CHECKS.parent / "layers" / name) for name in ("base.py", "handwritten.py"))
 _LONGEST = 120
@@ -42,4 +43,5 @@ def own_line(error: BaseException) -> str:
 def _is_own(filename: str) -> bool:
     path = Path(filename)
     foreign = path.is_relative_to(_TORCH) or path.is_relative_to(_CHECKS) or filename.startswith("<")
-    return not foreign and filename not in _TEMPLATE
+    standard = path.is_relative_to(_STANDARD) and "site-packages" not in path.parts
+    return not (foreign or standard) and filename not in _TEMPLATE

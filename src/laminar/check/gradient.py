@@ -12,7 +12,7 @@ from torch import Tensor
 from laminar.check.base import Check, register
 from laminar.check.blame import own_line
 from laminar.check.factors import constant_text
-from laminar.check.kinks import AtKink, at_kinks, outside
+from laminar.check.kinks import AtKink, at_kinks, at_ties, outside
 from laminar.check.measured import Measured, modes_of, refusal
 from laminar.check.mistakes import Mistake, Right, compared, likely_cause
 from laminar.check.outcome import Finding, failed, not_applicable, passed
@@ -22,6 +22,7 @@ from laminar.check.slopes import Point
 from laminar.check.subject import Subject
 from laminar.check.uses import LAYOUTS, Layout, after_backward, call, different, frozen, pulled
 from laminar.check.words import listed, said
+from laminar.errors import LaminarError
 
 __all__ = [
     "BackwardAutograd",
@@ -54,9 +55,7 @@ class _AgainstTruth(Check):
             if mode.error and not self.tells_errors:
                 return not_applicable("there is no gradient: gradient-differences says why")
             if mode.error:
-                line = own_line(mode.error)
-                fix = f"Look at {line}" if line else "Call backward() on the sum of its output and read the traceback"
-                return failed(expected=self.expects, found=f"{mode.where}{said(mode.error)}", fix=fix)
+                return _raised(mode, mode.error, self.expects)
         return self.measure(subject, modes)
 
     @abc.abstractmethod
@@ -150,7 +149,7 @@ class GradientScale(_AgainstTruth):
                     expected=f"the gradient of {listed(list(wrong))} that central differences give",
                     found=mode.where + found,
                     cause=first.cause,
-                    fix=first.fix,
+                    fix=first.fix if mode.written_by else _take_out(mode, first.name),
                 )
         others = [m.name for mode in modes for m in mode.mistakes()]
         if others:
@@ -185,6 +184,12 @@ class GradientKinks(_AgainstTruth):
                 gradient = point.found[name]
                 broken = [] if gradient is None else torch.nonzero(~gradient.reshape(-1).isfinite())[:5].tolist()
                 wrong, settled = outside(point, name, [*places.get(name, []), *map(tuple, broken)])
+                seen += settled
+                if wrong:
+                    return _at_kinks_wrong(mode, wrong, settled)
+            constant, whole = at_ties(subject, mode)
+            for name, groups in whole.items() if not constant.error else ():
+                wrong, settled = outside(constant, name, groups if name not in elsewhere else [])
                 seen += settled
                 if wrong:
                     return _at_kinks_wrong(mode, wrong, settled)
@@ -434,13 +439,22 @@ def _at_kinks_wrong(mode: Measured, wrong: Sequence[AtKink], settled: int) -> Fi
         fix = "Share the gradient among equal numbers, or give it to one of them"
     elif len(wrong) > 1 and len(values) == 1:
         cause = f"it is wrong only at {values[0]:g}"
-    place = f"{first.place}, both {first.value:g}" if together else f"{first.place} = {first.value:g}"
+    place = f"{first.place}, equal to {first.value:g}" if together else f"{first.place} = {first.value:g}"
     return failed(
         expected=f"a gradient of {side} at {place}, between the slopes to both sides",
         found=f"{mode.where}{first.found:.6g}{more}",
         cause=cause,
         fix=fix,
     )
+
+
+def _raised(mode: Measured, error: Exception, expected: str) -> Finding:
+    if isinstance(error, LaminarError):  # it says itself what to do, in its last sentence
+        text, _, fix = str(error).strip().rstrip(".").rpartition(". ")
+        return failed(expected=expected, found=f"{mode.where}{type(error).__name__}: {text or fix}", fix=fix)
+    line = own_line(error)
+    fix = f"Look at {line}" if line else "Call backward() on the sum of its output and read the traceback"
+    return failed(expected=expected, found=f"{mode.where}{said(error)}", fix=fix)
 
 
 def _wrong(mode: Measured, mistakes: Sequence[Mistake], rights: dict[str, Right], expected: str) -> Finding:
@@ -458,8 +472,12 @@ def _fix(mode: Measured, mistake: Mistake) -> str:
     written = mode.written_by
     if written:
         return f"Correct the gradient of {mistake.name} in {written}"
+    return _take_out(mode, mistake.name)
+
+
+def _take_out(mode: Measured, name: str) -> str:
     way = "forward" if mode.training else "forward or predict"
-    return f"Take detach(), .data, no_grad() and conversions to NumPy or to numbers out of what {way} does with {mistake.name}"
+    return f"Take detach(), .data, no_grad() and conversions to NumPy or to numbers out of what {way} does with {name}"
 
 
 def _off(mode: Measured, name: str, right: Right) -> float:

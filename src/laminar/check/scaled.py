@@ -68,7 +68,7 @@ def _scaled(subject: Subject, mode: Measured, name: str) -> Scaled | None:
     if axes is None:
         text = f"Divide the gradient of {name} by {constant_text(factor)}, in a batch of {BATCH}"
         return Scaled(name, factor, "", text)
-    return _explained(name, factor, others[1], axes)
+    return _explained(name, factor, others[1], axes, summed=name in mode.point.learnables)
 
 
 def _followed(subject: Subject, mode: Measured, name: str, factor: float, with_more: float) -> list[Axis] | None:
@@ -120,7 +120,7 @@ def _axis_name(shapes: Sequence[Shape], axis: int) -> str:
     return names[axis] if axis < len(names) else f"axis {axis + 1}"
 
 
-def _explained(name: str, factor: float, with_more: float, axes: Sequence[Axis]) -> Scaled:
+def _explained(name: str, factor: float, with_more: float, axes: Sequence[Axis], *, summed: bool) -> Scaled:
     product, rest = product_text(factor, axes)
     constant = constant_text(rest)
     follows_batch = any(a.name == "batch" for a in axes)
@@ -135,6 +135,9 @@ def _explained(name: str, factor: float, with_more: float, axes: Sequence[Axis])
         return Scaled(name, factor, cause, f"Multiply the gradient of {name} by {constant_text(1 / factor)}")
     if constant in ("1", "-1") and all(a.power < 0 for a in axes):
         over = f"the {' and the '.join(a.name for a in axes)}"
+        if not summed:
+            cause = f"the gradient of {name} is divided by {over}{turned}{seen}"
+            return Scaled(name, factor, cause, f"Do not divide the gradient of {name} by {over}")
         cause = f"the gradient of {name} is a mean over {over} where the sum belongs{turned}{seen}"
         return Scaled(name, factor, cause, f"Sum the gradient of {name} over {over}: sum(), not mean()")
     times = "" if constant == "1" else f" × {constant}"

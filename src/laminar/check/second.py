@@ -105,6 +105,8 @@ def _by_autograd(mode: Measured, weights: dict[str, Tensor]) -> tuple[bool, dict
         parts = [(g * weights[n]).sum() for n, g in zip(asked, first, strict=True) if g is not None and g.requires_grad]
         if not parts:
             return False, {}
+        for p in learn:
+            p.grad = None  # a backward may have written there
         torch.autograd.backward(sum(parts[1:], parts[0]))  # grad() would not come by the refusal of once_differentiable
     found = {n: t.grad for n, t in asked.items()}
     for p in point.module.parameters():
