@@ -160,7 +160,7 @@ def _promise(subject: Subject, line: Sequence[Tried]) -> Finding | None:
         count = sum(p.numel() for p in tried.module.parameters())
         if count != explained.parameters:
             return failed(
-                expected=f"{explained.parameters} numbers in learnables for {tried.text}, as explain says",
+                expected=f"a count of {explained.parameters} in learnables for {tried.text}, as explain says",
                 found=f"{count}",
                 fix="Correct the count in arithmetic(shape), or what build declares",
             )
@@ -200,10 +200,10 @@ def _kept_for_some(line: Sequence[Tried]) -> Finding | None:
         kept = [k for k, (t, n) in enumerate(lengths) if t.length == n]
         other = [k for k, (t, n) in enumerate(lengths) if t.length != n and kept and kept[0] < k < kept[-1]]
         if other:
-            one, two = lengths[kept[0]][0], lengths[other[0]][0]
+            (one, n), (two, m) = lengths[kept[0]], lengths[other[0]]
             return failed(
-                expected=f"the size of the input kept for all lengths or for none: {one.text} → {_text(one)}",
-                found=f"{two.text} → {_text(two)}",
+                expected=f"the length kept for all inputs or for none: {one.length} → {n} for {one.text}",
+                found=f"{two.length} → {m} for {two.text}",
                 fix="Pad or crop the output to the input's length, or refuse the lengths that do not divide",
             )
     return None
