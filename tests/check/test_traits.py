@@ -143,7 +143,7 @@ class Kept(nn.Module):
 def test_a_buffer_declares_state_only_if_training_changes_it() -> None:
     still, counting = Subject(Kept(counts=False), [(3,)]), Subject(Kept(counts=True), [(3,)])
     assert (still.changing, still.traits) == (frozenset(), frozenset())
-    assert (counting.changing, counting.traits, counting.declared) == ({"seen"}, {"state"}, frozenset())
+    assert (counting.changing, counting.traits, counting.declared) == (frozenset({"seen"}), frozenset({"state"}), frozenset())
 
 
 def test_what_is_said_and_what_follows_are_told_apart() -> None:

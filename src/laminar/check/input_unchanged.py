@@ -123,7 +123,7 @@ def _written(subject: Subject, training: bool, gradients: bool, mode: str, held:
         module = subject.built(training=training)
         for sub in module.modules():
             if getattr(sub, "inplace", False):
-                sub.inplace = False
+                setattr(sub, "inplace", False)  # noqa: B010  # no attribute that nn.Module would have
         if _Handed(module, subject.data(), gradients=gradients).first_written() is None:
             kind = type(parts[0]).__name__
             cause, fix = f"{kind} has inplace=True", f"Pass inplace=False to {kind}, or give it a tensor that nobody else has"

@@ -98,7 +98,7 @@ class _Company:
         """Return whether observation 0 changes among huge numbers, or among NaN."""
         if not self._any_numbers:
             return None
-        kinds = {
+        kinds: dict[str, Callable[[Tensor], Tensor]] = {
             "the others are 10 000 times as large": lambda x: 1e4 * x,
             "the others are NaN": lambda x: torch.full_like(x, float("nan")),
         }
@@ -193,7 +193,7 @@ def _cause(subject: Subject, company: _Company, seen: list[_Seen], worst: _Seen)
 def _batch_first(module: nn.Module) -> None:
     for sub in module.modules():
         if getattr(sub, "batch_first", True) is False:
-            sub.batch_first = True
+            setattr(sub, "batch_first", True)  # noqa: B010  # no attribute that nn.Module would have
 
 
 def _through_moments(company: _Company, worst: _Seen) -> str:

@@ -28,7 +28,7 @@ class _Watch(TorchDispatchMode):
     """Notes whether an operation of torch is given a generator inside: what draws without one moves torch's own."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
         self.drawn = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

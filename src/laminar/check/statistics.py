@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -230,16 +230,17 @@ def _repairs(kept: _Kept, at: Buffers, training: list[Tensor], by: Gap) -> Itera
                 f"{name!r} keeps {100 * share:.3g} % of what it was and still changes {by_one}, at each batch", _ADD_UP
             )
     settling = [name for name, share in shares.items() if share is None or share <= 1 - _NOTHING]
-    for names in [*([n] for n in settling), settling]:
+    together = [settling] if len(settling) > 1 else []
+    for names in [*([n] for n in settling), *together]:
         factor = _factor(kept, names, at, training)
-        if right(names, lambda value, factor=factor: value * factor):
+        if right(names, partial(torch.mul, torch.tensor(factor))):
             share, settle = shares[names[0]], "settle" if len(names) > 1 else "settles"
             what = " and ".join(map(repr, names))
             total = "" if share is None else f": the weights of old and new add up to {share + (1 - share) / factor:.3g}"
             yield _Repair(f"{what} {settle} at {1 / factor:.3g} times the right value{total}", _ADD_UP)
     for name in kept.used:
         for word, values in _moments(kept.xs, at[name]):
-            if right([name], lambda _, values=values: values):
+            if kept.apart({**at, name: values}, training).relative <= min(_CLOSE, by.relative / 5):
                 holds = "holds something else" if name in kept.moving else "training never changes"
                 cause = f"inference is right with the batch's {word} in {name!r}, which {holds}"
                 yield _Repair(cause, f"Keep the {word} of the batch in {name!r}")
