@@ -1,12 +1,13 @@
-"""What a layer learns: the optimizer finds it, it is used, and it lasts."""
+"""What a layer learns: the optimizer finds it, and it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
+from check.asking import asked
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
@@ -15,11 +16,8 @@ import laminar as lm
 from laminar import layers as L
 from laminar.check.outcome import Outcome, Status
 
+Make = Callable[[], nn.Module]
 SHARED = nn.Parameter(torch.full((3,), 2.0))
-
-
-def asked(check: str, make: Callable[[], nn.Module] | nn.Module, *shapes: Any, **options: Any) -> Outcome:
-    return lm.check_layer(make, *shapes, checks=[check], show=False, **options)[check]
 
 
 def words(outcome: Outcome) -> tuple[str, str, str, str]:
@@ -35,7 +33,7 @@ class Shift(lm.Layer):
     def build(self, shape: tuple[int, ...]) -> None:
         self.shift = self.learnable(shape[-1], init="zeros")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x + self.shift
 
 
@@ -45,7 +43,7 @@ class ShiftInTuple(Shift):
     def build(self, shape: tuple[int, ...]) -> None:
         self.parts = {"shift": (self.learnable(shape[-1], init="zeros"),)}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x + self.parts["shift"][0]
 
 
@@ -55,7 +53,7 @@ class ShiftPlain(Shift):
     def build(self, shape: tuple[int, ...]) -> None:
         self.start = torch.zeros(shape[-1], requires_grad=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x + self.start
 
 
@@ -66,7 +64,7 @@ class Mix(nn.Module):
         super().__init__()
         self.map = nn.Linear(3, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         z: Tensor = self.map(x)
         return z
 
@@ -78,7 +76,7 @@ class MixOfList(Mix):
         super().__init__()
         self.more = [nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3, bias=False)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         for layer in self.more:
             x = layer(x)
         return super().forward(x)
@@ -87,18 +85,20 @@ class MixOfList(Mix):
 class MixWithBuffer(Mix):
     """A buffer that asks for a gradient."""
 
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("scale", torch.ones(3, requires_grad=True))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return super().forward(x) * self.scale
 
 
 class MixOfGlobal(Mix):
     """A factor that is a global variable."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return super().forward(x) * SHARED
 
 
@@ -109,7 +109,7 @@ class MixOfProduct(Mix):
         super().__init__()
         self.factor = nn.Parameter(torch.ones(3)) * 2
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return super().forward(x) * self.factor
 
 
@@ -127,7 +127,7 @@ class MixOfHelper(Mix):
         super().__init__()
         self.helper = Helper()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return super().forward(x) * self.helper.weight
 
 
@@ -137,7 +137,7 @@ def mix_of_closure() -> nn.Module:
     class MixOfClosure(Mix):
         """The factor is a variable around the class."""
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: Tensor) -> Any:
             return super().forward(x) * weight
 
     return MixOfClosure()
@@ -193,7 +193,7 @@ UNREGISTERED: list[Any] = [
 
 
 @pytest.mark.parametrize(("make", "found", "cause", "fix"), UNREGISTERED, ids=lambda v: getattr(v, "__name__", ""))
-def test_a_learnable_that_no_optimizer_finds(make: Callable[[], nn.Module], found: str, cause: str, fix: str) -> None:
+def test_a_learnable_that_no_optimizer_finds(make: Make, found: str, cause: str, fix: str) -> None:
     outcome = asked("learnables-registered", make, (3,))
     assert words(outcome) == (REGISTERED, found, cause, fix)
 
@@ -204,7 +204,7 @@ def test_a_learnable_that_no_optimizer_finds(make: Callable[[], nn.Module], foun
 class ShiftUnused(Shift):
     """The number is declared and not added."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x * 2
 
 
@@ -214,7 +214,7 @@ class ShiftRounded(Shift):
     def build(self, shape: tuple[int, ...]) -> None:
         self.shift = self.learnable(shape[-1], init=3.0)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x + self.shift.round()
 
 
@@ -243,14 +243,14 @@ class MixWithSpare(Mix):
 class MixDetached(Mix):
     """Weight and bias are read from .data."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return F.linear(x, self.map.weight.data, self.map.bias.data) * self.map.bias.norm()
 
 
 class MixInInferenceOnly(Mix):
     """The map is used in inference mode only."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x if self.training else super().forward(x)
 
 
@@ -310,9 +310,7 @@ UNUSED: list[Any] = [
 
 
 @pytest.mark.parametrize(("make", "expected", "found", "cause", "fix"), UNUSED, ids=lambda v: getattr(v, "__name__", ""))
-def test_a_learnable_that_does_not_learn(
-    make: Callable[[], nn.Module], expected: str, found: str, cause: str, fix: str
-) -> None:
+def test_a_learnable_that_does_not_learn(make: Make, expected: str, found: str, cause: str, fix: str) -> None:
     assert words(asked("learnables-used", make, (3,))) == (expected, found, cause, fix)
 
 
@@ -323,7 +321,7 @@ class Router(nn.Module):
         super().__init__()
         self.maps = nn.ModuleList(nn.Linear(3, 3) for _ in range(8))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         which = ((x.sum(-1).abs() * 100).long() % 8).tolist()
         return torch.stack([self.maps[i](row) for i, row in zip(which, x, strict=True)])
 
@@ -335,7 +333,7 @@ class NoisyMix(Mix):
         super().__init__()
         self.amount = nn.Parameter(torch.tensor(0.1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         z = super().forward(x)
         return z + self.amount * torch.randn_like(z) if self.training else z
 
@@ -347,12 +345,12 @@ class MixStartingAtZero(Mix):
         super().__init__()
         self.factor = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x + self.factor * super().forward(x)
 
 
 @pytest.mark.parametrize("make", [Router, NoisyMix, MixStartingAtZero], ids=lambda make: make.__name__)
-def test_a_learnable_that_not_every_call_needs(make: Callable[[], nn.Module]) -> None:
+def test_a_learnable_that_not_every_call_needs(make: Make) -> None:
     assert asked("learnables-used", make, (3,)).status is Status.PASS
 
 
@@ -375,7 +373,7 @@ def test_a_learnable_of_an_output_without_gradient() -> None:
     class Winner(Mix):
         """The place of the largest number."""
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: Tensor) -> Any:
             return super().forward(x).argmax(-1)
 
     outcome = asked("learnables-used", Winner, (3,))
@@ -390,195 +388,12 @@ def test_frozen_learnables_do_not_have_to_learn() -> None:
     assert asked("learnables-used", layer, (3,)).summary == "it has no learnables that learn"
 
 
-# ── lasting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class ShiftMadeInForward(lm.Layer):
-    """The number is made in the first call."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not hasattr(self, "shift"):
-            self.shift = self.learnable(x.shape[-1], init="zeros")
-        return x + self.shift
-
-
-class ShiftOfTheClass(lm.Layer):
-    """The number is an attribute of the class."""
-
-    shift = nn.Parameter(torch.ones(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.shift
-
-
-class MixOfDefault(Mix):
-    """Another map is a default argument."""
-
-    def __init__(self, other: nn.Module = nn.Linear(3, 3)) -> None:  # noqa: B008  # the mistake
-        super().__init__()
-        self.other = other
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.other(x)
-
-
-class MixAgain(Mix):
-    """The weight is replaced by a parameter with the same numbers when the batch is large."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if len(x) > 5:
-            self.map.weight = nn.Parameter(self.map.weight.detach())
-        return super().forward(x)
-
-
-class MixTiedByData(Mix):
-    """Two maps that are to have one weight: two parameters on the same memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.back = nn.Linear(3, 3)
-        self.back.weight = nn.Parameter(self.map.weight.data)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.back(super().forward(x))
-        return z
-
-
-class MixMadeEachTime(Mix):
-    """Another map is made in every call."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + nn.Linear(3, 3, device=x.device, dtype=x.dtype)(x)
-
-
-class MixMadeForInference(Mix):
-    """A parameter is made in the first call in inference mode."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training and not hasattr(self, "scale"):
-            self.scale = nn.Parameter(torch.ones(3))
-        return super().forward(x)
-
-
-MADE = "no learnable made by a call"
-OWN = "learnables of its own for each layer"
-PASSING: list[Any] = [
-    (
-        ShiftMadeInForward,
-        MADE,
-        "the first call in training mode with a batch of 4 made 'shift' (3,)",
-        "",
-        "Create it in build(shape): an optimizer was given parameters() before",
-    ),
-    (
-        MixMadeForInference,
-        MADE,
-        "a call in inference mode with a batch of 4 made 'scale' (3,)",
-        "",
-        "Create it in __init__: an optimizer was given parameters() before",
-    ),
-    (
-        MixMadeEachTime,
-        MADE,
-        "the first call in training mode with a batch of 4 made a parameter (3, 3) and a parameter (3,) and computed with it",
-        "",
-        "Create it in __init__ and assign it to an attribute of self",
-    ),
-    (
-        MixAgain,
-        "the same parameters after a call",
-        "a call in training mode with a batch of 7 put another parameter in the place of 'map.weight' (3, 3)",
-        "",
-        "Keep the parameter and change its numbers: with torch.no_grad(): self.map.weight.copy_(...)",
-    ),
-    (
-        MixTiedByData,
-        "numbers of its own for each learnable",
-        "'back.weight' and 'map.weight': two parameters on the same memory, which an optimizer changes twice",
-        "",
-        "Assign one nn.Parameter to both attributes to tie them, or clone() the values to part them",
-    ),
-    (
-        ShiftOfTheClass,
-        OWN,
-        "the class attribute ShiftOfTheClass.shift (3,), in common with every other ShiftOfTheClass",
-        "",
-        "Create it in build(shape), anew for each layer",
-    ),
-    (
-        MixOfDefault,
-        OWN,
-        "'other.weight' (3, 3) and 'other.bias' (3,), in common with every other MixOfDefault",
-        "it is the default value of an argument, other.weight in MixOfDefault.__init__",
-        "Create it in __init__, anew for each layer",
-    ),
-]
-
-
-@pytest.mark.parametrize(("make", "expected", "found", "cause", "fix"), PASSING, ids=lambda v: getattr(v, "__name__", ""))
-def test_a_learnable_that_does_not_last(make: Callable[[], nn.Module], expected: str, found: str, cause: str, fix: str) -> None:
-    assert words(asked("learnables-stable", make, (3,))) == (expected, found, cause, fix)
-
-
-@pytest.mark.parametrize("make", [MixOfDefault, ShiftOfTheClass], ids=lambda make: make.__name__)
-def test_what_an_instance_has_in_common_with_others(make: Callable[[], nn.Module]) -> None:
-    """A copy of the instance does not show it, its class does."""
-    assert words(asked("learnables-stable", make(), (3,))) == words(asked("learnables-stable", make, (3,)))
-
-
-def test_two_parameters_on_one_memory_in_an_instance() -> None:
-    """A deep copy parts them."""
-    assert words(asked("learnables-stable", MixTiedByData(), (3,))) == words(asked("learnables-stable", MixTiedByData, (3,)))
-
-
-class Tied(Mix):
-    """Two maps have one weight, the same object."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.back = nn.Linear(3, 3)
-        self.back.weight = self.map.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.back(super().forward(x))
-        return z
-
-
-class MixWithTemplate(Mix):
-    """Each layer copies the template that its class keeps."""
-
-    template: ClassVar[nn.Module] = nn.Linear(3, 3)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.other = nn.Linear(3, 3)
-        self.other.load_state_dict(self.template.state_dict())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.other(x)
-
-
-@pytest.mark.parametrize("make", [Tied, MixWithTemplate], ids=lambda make: make.__name__)
-def test_tied_weights_and_templates_are_right(make: Callable[[], nn.Module]) -> None:
-    for check in ("learnables-registered", "learnables-stable"):
-        assert asked(check, make, (3,)).status is Status.PASS
-        assert asked(check, make(), (3,)).status is Status.PASS
-
-
-def test_a_factory_whose_layers_share_a_part() -> None:
-    """The part is left as it was."""
-    shared = nn.Linear(3, 3)
-    before = shared.weight.clone()
-    outcome = asked("learnables-stable", lambda: nn.Sequential(shared, nn.ReLU()), (3,))
-    assert outcome.found == "'0.weight' (3, 3) and '0.bias' (3,), in common with every other Sequential"
-    assert torch.equal(shared.weight, before)
-
-
 # ── right ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def weight_normed() -> nn.Module:
-    return parametrizations.weight_norm(nn.Linear(3, 2))
+    layer: nn.Module = parametrizations.weight_norm(nn.Linear(3, 2))
+    return layer
 
 
 class Alias(Mix):
@@ -588,13 +403,13 @@ class Alias(Mix):
         super().__init__()
         self.maps = [self.map, nn.ReLU()]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         for layer in self.maps:
             x = layer(x)
         return x
 
 
-RIGHT: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
+RIGHT: list[tuple[Make, tuple[int, ...]]] = [
     (lambda: nn.Linear(3, 2), (3,)),
     (lambda: nn.Conv2d(2, 3, 3), (2, 5, 6)),
     (lambda: nn.LSTM(3, 2, num_layers=2, batch_first=True, dropout=0.3), (5, 3)),
@@ -617,7 +432,7 @@ RIGHT: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
 
 @pytest.mark.parametrize("check", ["learnables-registered", "learnables-used", "learnables-stable"])
 @pytest.mark.parametrize(("make", "shape"), RIGHT)
-def test_right_learnables(make: Callable[[], nn.Module], shape: tuple[int, ...], check: str) -> None:
+def test_right_learnables(make: Make, shape: tuple[int, ...], check: str) -> None:
     """Made anew, and given as an instance."""
     assert asked(check, make, shape).status is Status.PASS
     assert asked(check, make(), shape).status is Status.PASS

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from check.asking import asked
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,10 +19,6 @@ from laminar.errors import ShapeError
 from laminar.layers.arithmetic import Arithmetic
 
 Make = Callable[[], nn.Module]
-
-
-def asked(check: str, make: Make | nn.Module, *shapes: Any, **options: Any) -> Outcome:
-    return lm.check_layer(make, *shapes, checks=[check], show=False, **options)[check]
 
 
 def words(outcome: Outcome) -> tuple[str, str, str, str]:

@@ -25,6 +25,7 @@ class BatchSizes(Check):
     name = "batch-sizes"
     group = "contract"
     expects = "an output for every observation"
+    needs = ("modes",)
 
     def run(self, subject: Subject) -> Finding:
         run(subject.built(training=False), subject.data())  # what is wrong with this one is the question of another check

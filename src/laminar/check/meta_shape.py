@@ -27,6 +27,7 @@ class MetaShape(Check):
     name = "meta-shape"
     group = "contract"
     expects = "shapes that can be found without computing"
+    needs = ("modes",)
 
     def run(self, subject: Subject) -> Finding:
         batch = next(n for n in itertools.count(BATCH) if all(n not in shape for shape in subject.shapes))

@@ -40,6 +40,7 @@ class OtherSizes(Check):
     name = "other-sizes"
     group = "contract"
     expects = "a layer that runs on other sizes, or refuses them"
+    needs = ("modes",)
 
     def run(self, subject: Subject) -> Finding:
         sizes = Sizes(subject)

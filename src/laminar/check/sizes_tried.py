@@ -66,7 +66,11 @@ class Sizes:
 
     def layer(self) -> nn.Module:
         """Return what a size is shown to: a layer that was not built yet, or the one that was."""
-        return self._subject.fresh().eval() if self.rebuilt else self.built
+        if not self.rebuilt:
+            return self.built
+        layer = self._subject.fresh()
+        layer.eval()
+        return layer
 
     def tried(self, module: nn.Module, shapes: tuple[Shape, ...], length: int) -> Tried:
         """Return what comes of one size."""
