@@ -97,6 +97,7 @@ class ExtremeInputs(Check):
     name = "extreme-inputs"
     group = "numerics"
     expects = "inputs of up to ±10000, of 0 and of ±1e-30 to run"
+    needs = ("learnables-registered", "modes", "deep-copy")
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous:

@@ -71,6 +71,7 @@ class Dtypes(Check):
     name = "dtypes"
     group = "numerics"
     expects = "float64, float32 and bfloat16 to run"
+    needs = ("learnables-registered", "learnables-stable", "modes", "deterministic", "no-hidden-state", "deep-copy")
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous and next(subject.built().parameters(), None) is None:
@@ -196,7 +197,7 @@ class Autocast(Check):
     name = "autocast"
     group = "numerics"
     expects = "forward and backward to run under torch.autocast in bfloat16, with learnables in float32"
-    needs = ("dtypes",)
+    needs = (*Dtypes.needs, "dtypes")
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous and next(subject.built().parameters(), None) is None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.check.base import Check, register
+from laminar.check.numerics import Dtypes
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
 from laminar.check.precision import (
     FLOAT32,
@@ -45,7 +46,7 @@ class OffsetInputs(Check):
     name = "offset-inputs"
     group = "numerics"
     expects = "inputs around 1000 to run"
-    needs = ("dtypes",)
+    needs = (*Dtypes.needs, "dtypes")
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous:
@@ -100,6 +101,7 @@ class NanIn(Check):
     name = "nan-in"
     group = "numerics"
     expects = "inputs with NaN to run"
+    needs = ("modes", "deep-copy")
 
     def run(self, subject: Subject) -> Finding:
         if not subject.continuous:
@@ -214,7 +216,7 @@ class LargeBatch(Check):
     name = "large-batch"
     group = "numerics"
     expects = "a batch of thousands to run"
-    needs = ("dtypes", "observations-independent")
+    needs = (*Dtypes.needs, "dtypes", "observations-independent", "gradient-scale")
 
     def run(self, subject: Subject) -> Finding:
         if "always random" in subject.traits:
