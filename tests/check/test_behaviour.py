@@ -9,9 +9,12 @@ import torch
 from check import behaving as b
 from check.behaving import Make, outcome
 from torch import nn
+from torch.nn.utils import weight_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
+import laminar as lm
 from laminar import layers as L
+from laminar.check.settings import settings
 
 # check, layer, shape, expected, found, cause, fix
 WRONG: list[tuple[str, Make, Any, str, str, str, str]] = [
@@ -385,3 +388,20 @@ def test_what_is_wrong_is_said(check: str, make: Make, shape: Any, expected: str
 def test_what_is_right_passes(check: str, make: Make, shape: Any, status: str, summary: str) -> None:
     seen = outcome(check, make, shape)
     assert (seen.status.value, seen.summary) == (status, summary)
+
+
+def test_what_a_layer_sets_for_the_whole_program_is_set_back() -> None:
+    before = settings()
+    report = lm.check_layer(lambda: b.Function(b.with_anomalies, b.in_double), (4,), show=False)
+    assert settings() == before
+    assert report["input-unchanged"].status.value == "fail"
+    assert report["builds"].status.value == "pass"
+
+
+@pytest.mark.parametrize("check", sorted({*NAMES, "deterministic"}))
+def test_a_layer_that_cannot_be_copied_is_made_anew(check: str) -> None:
+    """A weight norm of torch's old kind keeps a tensor inside a graph."""
+    make = lambda: weight_norm(nn.Linear(4, 3))  # noqa: E731
+    with pytest.warns(FutureWarning):
+        make()
+    assert outcome(check, make, (4,)).status.value == "pass"

@@ -58,7 +58,8 @@ class _History:
         for x, value in zip(slot, self._data[step.batch], strict=True):
             x.copy_(value)
         seed_all(0)
-        return call(module.train(step.training), slot)
+        module.train(step.training)
+        return call(module, slot)
 
     def changed(self, steps: Sequence[_Step]) -> tuple[int, Gap] | None:
         """Return which step's output is not that of a first call, though buffers and learnables are, and by how much."""
@@ -172,6 +173,7 @@ class NoHiddenState(Check):
     name = "no-hidden-state"
     group = "behaviour"
     expects = "a layer that runs several times"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         if "always state" in subject.declared:

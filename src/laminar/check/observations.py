@@ -112,9 +112,9 @@ class _Company:
     def alone(self) -> _Seen | None:
         """Return who changes when it is alone, in a batch of one."""
         for i in _EVERYONE if not self.draws else ():
-            with suppress(Exception):  # a batch of one is refused: the contract asks for that
+            with suppress(Exception):  # a batch of one is refused, or has another shape: the contract's checks say so
                 by = self.change(i, tuple(x[i : i + 1] for x in self.xs), at=0)
-                if by.seen:
+                if by.seen and not by.shapes:
                     return _Seen(i, "it is alone in the batch", by)
         return None
 
@@ -138,6 +138,7 @@ class ObservationsIndependent(Check):
     name = "observations-independent"
     group = "behaviour"
     expects = "a layer that runs on a batch in which an observation was replaced"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         if "always batch" in subject.traits:
@@ -219,6 +220,7 @@ class BatchOrder(Check):
     name = "batch-order"
     group = "behaviour"
     expects = "a layer that runs on the batch in another order"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         if not any(axis is not None for axis in subject.batch_axes):

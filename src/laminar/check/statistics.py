@@ -47,12 +47,14 @@ class _Kept:
     def outputs(self, buffers: Buffers, *, training: bool) -> list[Tensor]:
         """Return the outputs for the batch, with these numbers in the buffers."""
         self._load(buffers)
-        return run(self._module.train(training), self.xs)
+        self._module.train(training)
+        return run(self._module, self.xs)
 
     def step(self, buffers: Buffers, *, other: bool = False) -> Buffers:
         """Return what the buffers are after a batch in training: the usual one, or another one."""
         self._load(buffers)
-        run(self._module.train(), self._other if other else self.xs)
+        self._module.train()
+        run(self._module, self._other if other else self.xs)
         return self._buffers()
 
     @property
@@ -143,6 +145,7 @@ class RunningStatistics(Check):
     name = "running-statistics"
     group = "behaviour"
     expects = "a layer that runs in training many times"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         if "always state" in subject.traits:
