@@ -22,8 +22,8 @@ from laminar.shapes import Shape
 __all__ = ["Measured", "measured", "modes_of", "refusal"]
 
 _NUMBERS = {True: 240, False: 60}  # looked at one by one, in training and in inference: of each tensor, its share
-_FEWEST = 48  # of a layer that takes long
-_WORK = 6000  # in small operations of torch: what a mode may take
+_FEWEST = 32  # of a layer that takes long
+_WORK = 4000  # in small operations of torch: what a mode may take
 _ON_FAILURE = 3000  # looked at of one tensor once it is known to be wrong
 _DIRECTIONS = 2  # for a tensor of which not every number is looked at
 _AUTOGRAD = 1e-9  # what two exact derivatives agree to, relative to the largest number

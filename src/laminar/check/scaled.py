@@ -136,8 +136,8 @@ def _explained(name: str, factor: float, with_more: float, axes: Sequence[Axis],
     if constant in ("1", "-1") and all(a.power < 0 for a in axes):
         over = f"the {' and the '.join(a.name for a in axes)}"
         if not summed:
-            cause = f"the gradient of {name} is divided by {over}{turned}{seen}"
-            return Scaled(name, factor, cause, f"Do not divide the gradient of {name} by {over}")
+            cause = f"the gradient of {name} is divided by the length of {over}{turned}{seen}"
+            return Scaled(name, factor, cause, f"Do not divide the gradient of {name} by the length of {over}")
         cause = f"the gradient of {name} is a mean over {over} where the sum belongs{turned}{seen}"
         return Scaled(name, factor, cause, f"Sum the gradient of {name} over {over}: sum(), not mean()")
     times = "" if constant == "1" else f" × {constant}"
