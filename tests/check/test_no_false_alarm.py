@@ -20,6 +20,8 @@ from laminar.shapes import trace
 FIRST = list({case.cls: case for case in reversed(ALL)}.values())
 """One case of every layer: the first."""
 
+COMPILER = "compile"
+
 FURTHER = [case for case in ALL if case not in FIRST]
 
 
@@ -65,7 +67,16 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("stock", STOCK, ids=str)
 def test_of_torch(stock: Stock) -> None:
-    assert complaints(lm.check_layer(stock.make, *stock.shapes, sample=stock.sample, show=False)) == ""
+    """All but what takes longest, and what never fails."""
+    skip = [COMPILER, "cost"]
+    assert complaints(lm.check_layer(stock.make, *stock.shapes, sample=stock.sample, skip=skip, show=False)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stock", STOCK, ids=str)
+def test_of_torch_compiled(stock: Stock) -> None:
+    checks = [COMPILER, "cost"]
+    assert complaints(lm.check_layer(stock.make, *stock.shapes, sample=stock.sample, checks=checks, show=False)) == ""
 
 
 @pytest.mark.parametrize(("check", "stock"), FOUND_IN_TORCH, ids=str)
