@@ -178,7 +178,7 @@ class Subject:
             else:
                 module = self._make()
                 with contextlib.suppress(Exception):  # what cannot be copied is used as it is
-                    module = copied(module) if copy else module
+                    module = _parted(module) if copy else module
         except LaminarError:
             raise
         except Exception as error:
@@ -231,7 +231,7 @@ class Subject:
         if key not in self._ready:
             self._ready[key] = self._warmed(dtype, shapes)
         try:
-            module = copied(self._ready[key])
+            module = _parted(self._ready[key])
         except Exception:  # what cannot be copied, as a weight norm of torch's old kind, is made anew
             module = self._warmed(dtype, shapes)
         module.train(training)
@@ -315,6 +315,15 @@ class Subject:
         """
         few, many = (run(self.built(training=False), self.data(n)) for n in (BATCH, BATCH + 1))
         return tuple(_batch_axis(a, b) for a, b in zip(few, many, strict=True))
+
+
+def _parted(module: nn.Module) -> nn.Module:
+    """Return a copy with numbers of its own; raise ValueError where the module's own way of copying shares some."""
+    twin = copied(module)
+    of_both = [{p.data_ptr() for p in m.parameters() if not nn.parameter.is_lazy(p) and p.numel()} for m in (module, twin)]
+    if not of_both[0].isdisjoint(of_both[1] - {0}):  # on meta all are at 0
+        raise ValueError("the copy shares parameters")
+    return twin
 
 
 def _cannot_make(make: object, error: Exception) -> ArgumentError:
