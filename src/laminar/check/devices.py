@@ -58,13 +58,13 @@ class SecondDevice(abc.ABC):
     def move_back(self, module: nn.Module) -> None:
         """Do what `module.to("cpu")` does."""
 
-    def active(self) -> AbstractContextManager[object]:
-        """Return a context in which modules on this device are run."""
-        return nullcontext()
-
     @abc.abstractmethod
-    def default(self) -> AbstractContextManager[object]:
-        """Return a context in which tensors made without `device=` are made on this device."""
+    def active(self, *, everything: bool = False) -> AbstractContextManager[object]:
+        """Return a context in which modules on this device are run.
+
+        Args:
+            everything: whether tensors that are made on the CPU inside are to be made on this device as well.
+        """
 
 
 class Gpu(SecondDevice):
@@ -88,10 +88,8 @@ class Gpu(SecondDevice):
     def move_back(self, module: nn.Module) -> None:
         module.to("cpu")
 
-    @contextmanager
-    def default(self) -> Iterator[None]:
-        with torch.device("cuda"):
-            yield
+    def active(self, *, everything: bool = False) -> AbstractContextManager[object]:
+        return torch.device("cuda") if everything else nullcontext()
 
 
 _ELSEWHERE = torch.device("meta")  # the one device besides the CPU that every build of torch knows
@@ -141,8 +139,12 @@ def _refuse_numpy() -> NoReturn:
 class _Acting(TorchDispatchMode):
     """Makes the tensors that a function is asked to make on the other device."""
 
+    def __init__(self, everything: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        self._everything = everything
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _run(func, args, kwargs or {})
+        return _run(func, args, kwargs or {}, self._everything)
 
 
 class _FromNumbers(TorchFunctionMode):
@@ -164,8 +166,10 @@ class _FromNumbers(TorchFunctionMode):
 _OF_NUMBERS = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
-def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+def _run(func: Any, args: Any, kwargs: dict[str, Any], everything: bool = False) -> Any:
     tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+    if any(t.is_meta for t in tensors):  # in a backward, where torch leaves out function modes, torch.tensor(numbers) has none
+        raise NotImplementedError("numbers were turned into a tensor on the device, whose values only a GPU has")
     operation = func._overloadpacket.__name__
     away = any(isinstance(t, _Elsewhere) for t in tensors)
     if away and operation in _MIXES:
@@ -174,10 +178,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         _refuse_mixture(operation, func, tensors)
     device = kwargs.get("device")
     if device is not None:
-        away = torch.device(device).type == _ELSEWHERE.type
+        away = everything or torch.device(device).type == _ELSEWHERE.type
         kwargs = {**kwargs, "device": torch.device("cpu")}
-        if away and kwargs.get("generator") is not None:
+        if away and not everything and kwargs.get("generator") is not None:
             raise DeviceError(f"{operation} got a generator of the CPU for numbers on another device")
+    away = away or (everything and operation == "lift_fresh")  # which makes a tensor of numbers, or of an array
     here = tree_map_only(_Elsewhere, lambda t: t.held, (args, kwargs))
     result = func(*here[0], **here[1])
     if not away:
@@ -248,13 +253,8 @@ class StandIn(SecondDevice):
         _applied(module, self.fetch)
 
     @contextmanager
-    def active(self) -> Iterator[None]:
-        with _FromNumbers(), _Acting():  # type: ignore[no-untyped-call]  # torch leaves both without annotations
-            yield
-
-    @contextmanager
-    def default(self) -> Iterator[None]:
-        with torch.device(_ELSEWHERE):
+    def active(self, *, everything: bool = False) -> Iterator[None]:
+        with _FromNumbers(), _Acting(everything):  # type: ignore[no-untyped-call]  # torch leaves the first without annotations
             yield
 
 
@@ -263,7 +263,12 @@ def _applied(module: nn.Module, move: Callable[[Tensor], Tensor]) -> None:
     before = dict(module.named_parameters(remove_duplicate=False))
     module._apply(move)
     after = dict(module.named_parameters(remove_duplicate=False))
-    new = {id(p): after[name] for name, p in before.items() if name in after}
+    new: dict[int, nn.Parameter] = {}
+    for name, p in before.items():
+        if name in after:
+            first = new.setdefault(id(p), after[name])
+            owner, _, attribute = name.rpartition(".")
+            module.get_submodule(owner)._parameters[attribute] = first  # one Parameter in two places stays one
     for found in list(kept(module)):
         if isinstance(found.value, nn.Parameter) and id(found.value) in new:
             found.put(new[id(found.value)])

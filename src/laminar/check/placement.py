@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,12 +101,12 @@ class _Trial:
                 found.put(self._sent(found.value))
         return module
 
-    def run(self, module: nn.Module, *, default: bool = False) -> Gradients | _Trouble:
+    def run(self, module: nn.Module, *, everything: bool = False) -> Gradients | _Trouble:
         """Return outputs and gradients, on the CPU, of a run on the device; or what went wrong.
 
         Args:
             module: on the device.
-            default: whether what it makes without `device=` is to be there as well.
+            everything: whether tensors that it makes on the CPU are to be there as well.
 
         Raises:
             _CannotTell: if the stand-in does not know an operation.
@@ -115,7 +114,7 @@ class _Trial:
         device = self._device
         xs, dz = [device.send(x) for x in self._subject.data()], self._output_gradients
         try:
-            with device.active(), device.default() if default else nullcontext():
+            with device.active(everything=everything):
                 seen = gradients(module, xs, dz=dz)
         except (DeviceError, TypeError, ValueError) as error:
             return _Trouble(first_line(error), own_line(error))
@@ -154,18 +153,18 @@ class _Trial:
             return cause, self._registering(needed[0], values[needed[0]])
         making = f"a tensor is made on the CPU during the call{where}: made on the device of x, the layer runs"
         on_x = "Make it where the input is: torch.zeros(..., device=x.device)"
-        if self._mended([], default=True):
+        if self._mended([], everything=True):
             return making, on_x
-        if paths and self._mended(paths, default=True):
+        if paths and self._mended(paths, everything=True):
             return f"{' and '.join(paths)} stayed on the CPU, and {making}", f"Register the first. {on_x}"
         if "numpy" in trouble.found:
             return "", f"Compute with torch in place of NumPy, which knows no device{where}"
         return "", f"Keep every tensor of the call on the device of x{where}"
 
-    def _mended(self, extra: Sequence[str], *, default: bool = False) -> bool:
+    def _mended(self, extra: Sequence[str], *, everything: bool = False) -> bool:
         module = self.moved(extra)
         try:
-            return isinstance(self.run(module, default=default), Gradients)
+            return isinstance(self.run(module, everything=everything), Gradients)
         except _CannotTell:
             return False
 
