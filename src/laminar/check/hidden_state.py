@@ -173,7 +173,7 @@ class NoHiddenState(Check):
     name = "no-hidden-state"
     group = "behaviour"
     expects = "a layer that runs several times"
-    needs = ("deterministic",)
+    needs = ("modes", "deterministic")
 
     def run(self, subject: Subject) -> Finding:
         if "always state" in subject.declared:

@@ -87,6 +87,7 @@ class InputUnchanged(Check):
     name = "input-unchanged"
     group = "behaviour"
     expects = "a layer that runs forward and backward"
+    needs = ("modes",)
 
     def run(self, subject: Subject) -> Finding:
         torch.set_grad_enabled(True)

@@ -24,7 +24,7 @@ class ModesDeclared(Check):
     name = "modes-declared"
     group = "behaviour"
     expects = "a layer that runs in training and in inference"
-    needs = ("deterministic",)
+    needs = ("modes", "deterministic")
 
     def run(self, subject: Subject) -> Finding:
         xs = subject.data()

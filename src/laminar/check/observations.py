@@ -138,7 +138,7 @@ class ObservationsIndependent(Check):
     name = "observations-independent"
     group = "behaviour"
     expects = "a layer that runs on a batch in which an observation was replaced"
-    needs = ("deterministic",)
+    needs = ("modes", "deterministic")
 
     def run(self, subject: Subject) -> Finding:
         if "always batch" in subject.traits:
@@ -220,7 +220,7 @@ class BatchOrder(Check):
     name = "batch-order"
     group = "behaviour"
     expects = "a layer that runs on the batch in another order"
-    needs = ("deterministic",)
+    needs = ("modes", "deterministic")
 
     def run(self, subject: Subject) -> Finding:
         if not any(axis is not None for axis in subject.batch_axes):

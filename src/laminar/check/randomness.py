@@ -107,6 +107,7 @@ class Deterministic(Check):
     name = "deterministic"
     group = "behaviour"
     expects = "a layer that runs twice under the same seed"
+    needs = ("modes",)
 
     def run(self, subject: Subject) -> Finding:
         allowed = subject.declared

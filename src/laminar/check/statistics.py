@@ -145,7 +145,7 @@ class RunningStatistics(Check):
     name = "running-statistics"
     group = "behaviour"
     expects = "a layer that runs in training many times"
-    needs = ("deterministic",)
+    needs = ("modes", "deterministic")
 
     def run(self, subject: Subject) -> Finding:
         if "always state" in subject.traits:
