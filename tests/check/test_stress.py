@@ -192,3 +192,10 @@ def test_statistics_of_a_large_batch_in_few_bits() -> None:
     assert outcome.status is Status.FAIL
     assert re.fullmatch(rf"float32 within {NUMBER} of float64 in a batch of 4099", outcome.expected)
     assert outcome.fix == "Add up by torch.sum, mean or a matrix product, which add in pairs, or in float64"
+
+
+def test_outputs_that_are_complex_or_follow_nothing() -> None:
+    outcome = asked("nan-in", of(torch.fft.rfft), 8)
+    assert outcome.summary == "NaN in all 8 outputs that follow an observation of NaN", "two of five have no imaginary part"
+    outcome = asked("nan-in", of(lambda x: torch.zeros(len(x), 2)), 8)
+    assert (outcome.status, outcome.summary) == (Status.NOT_APPLICABLE, "no output follows the input")

@@ -19,6 +19,7 @@ from laminar.check.precision import (
     compared,
     described,
     deviations,
+    floats,
     given_shapes,
     learnables_of,
     modes_of,
@@ -119,6 +120,8 @@ class NanIn(Check):
             if failure is not None:
                 return failure
             depending = max(depending, counted)
+        if not depending:
+            return not_applicable("no output follows the input")
         return passed(f"NaN in all {depending} outputs that follow an observation of NaN")
 
 
@@ -180,7 +183,7 @@ class _Nan:
     def _outputs(self, xs: Sequence[Tensor]) -> Tensor:
         """Return what the observation gives, in one line."""
         zs = run(copied(self._module) if self._changes else self._module, xs)
-        kept = [z if a is None else z.select(a, _ONE) for z, a in zip(zs, self._axes, strict=True) if z.is_floating_point()]
+        kept = floats([z if a is None else z.select(a, _ONE) for z, a in zip(zs, self._axes, strict=True)])
         return torch.cat([z.flatten() for z in kept]) if kept else torch.zeros(0)
 
     def _depends(self, changed: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -205,17 +208,17 @@ class _Nan:
 
 # ── large batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_SIZES = (4099, 2053, 1031, 521, 257)  # primes: whatever is done in pieces leaves a rest
+_SIZES = (4099, 2053, 1031, 521, 257, 131)  # primes: whatever is done in pieces leaves a rest
 _AFFORDABLE = 300_000  # numbers in inputs and outputs
 
 
 @register
 class LargeBatch(Check):
-    """In a batch of thousands, float32 is as exact as in one of a few: outputs, gradients, statistics."""
+    """In a batch of thousands, or hundreds of large observations, float32 is as exact as in one of a few."""
 
     name = "large-batch"
     group = "numerics"
-    expects = "a batch of thousands to run"
+    expects = "a large batch to run"
     needs = (*Dtypes.needs, "dtypes", "observations-independent", "gradient-scale")
 
     def run(self, subject: Subject) -> Finding:
