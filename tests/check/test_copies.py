@@ -72,9 +72,9 @@ class KeepsItDetached(KeepsItsOutput):
 class ClosesOverItself(Weighted):
     def __init__(self) -> None:
         super().__init__()
-        self.scaled = lambda x: x * self.w
+        self.scaled: Any = lambda x: x * self.w
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.scaled(x)
 
 
@@ -191,7 +191,7 @@ class RunningMean(lm.Layer):
         super().__init__()
         self.mean = start
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         if self.training:
             self.mean = 0.9 * self.mean + 0.1 * (x.detach().mean() + 3)
         return x - self.mean
@@ -212,6 +212,8 @@ class RunningMeanKept(lm.Layer):
 class TwoUnsaved(nn.Module):
     """Draws a projection and an offset, one in an attribute, the other in a buffer that is not saved."""
 
+    offset: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.projection = torch.randn(3)
@@ -222,6 +224,8 @@ class TwoUnsaved(nn.Module):
 
 
 class LateBuffer(nn.Module):
+    center: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         if not hasattr(self, "center"):
             self.register_buffer("center", x.detach().mean(0))

@@ -47,12 +47,14 @@ class Tied(nn.Module):
         self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
         self.b.weight = self.a.weight
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.b(torch.tanh(self.a(x)))
 
 
 class WithTables(nn.Module):
     """Makes what it needs where x is: numbers, ramps, masks; keeps a constant that is not saved."""
+
+    ramp: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +121,7 @@ class ModulesInAList(nn.Module):
         super().__init__()
         self.parts = [nn.PReLU(3)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.parts[0](x)
 
 
@@ -289,14 +291,15 @@ def test_on_the_stand_in_two_devices_do_not_mix() -> None:
         assert device.holds(x.nonzero())
         assert device.holds(torch.ones(3).to(x))
         assert not device.holds(x.cpu())
-        for mixed in (
+        mixtures: list[Callable[[], Tensor]] = [
             lambda: x @ torch.ones(3, 2),
             lambda: nn.functional.linear(x, torch.ones(4, 3)),
             lambda: torch.cat([x, torch.ones(2, 3)]),
             lambda: torch.ones(2)[x[:, 0] > 0],
             lambda: torch.tensor(1.0).add_(x.sum()),
             lambda: torch.rand(3, device=x.device, generator=torch.Generator()),
-        ):
+        ]
+        for mixed in mixtures:
             with pytest.raises(RuntimeError, match=r"second device|another device"):
                 mixed()
 
@@ -336,9 +339,7 @@ class ByPlaceInMemory(lm.Layer):
 
 
 BY_AXES = "Look at numbers by their axes, not by their place in memory: no as_strided, storage or data_ptr; reshape for view"
-NO_VIEW = (
-    "RuntimeError: view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous ..."
-)
+NO_VIEW = "RuntimeError: view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous ..."
 
 
 def test_layouts_that_a_view_refuses() -> None:

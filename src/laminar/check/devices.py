@@ -254,7 +254,7 @@ class StandIn(SecondDevice):
 
     @contextmanager
     def active(self, *, everything: bool = False) -> Iterator[None]:
-        with _FromNumbers(), _Acting(everything):  # type: ignore[no-untyped-call]  # torch leaves the first without annotations
+        with _FromNumbers(), _Acting(everything):
             yield
 
 
