@@ -82,6 +82,18 @@ def test_a_deviation_of_equal_numbers() -> None:
     assert outcome.fix == DIVISOR
 
 
+def test_equal_numbers_other_than_0() -> None:
+    def standardized(x: Tensor) -> Tensor:
+        mean = x.mean(-1, keepdim=True)
+        return (x - mean) / (x.std(-1, keepdim=True) + (mean == 0))
+
+    outcome = asked("extreme-inputs", of(standardized), 4)
+    assert re.fullmatch(
+        rf"finite outputs, as for inputs that differ by a thousandth \({NUMBER} there\), for inputs of 100", outcome.expected
+    )
+    assert (outcome.cause, outcome.fix) == ("the first result that is not finite is that of div", DIVISOR)
+
+
 def test_an_infinite_slope_times_0() -> None:
     for function in (lambda x: x.square().sqrt(), lambda x: x.square().sum(-1).sqrt(), lambda x: (x**4).sum(-1) ** 0.25):
         outcome = asked("extreme-inputs", of(function), 5)

@@ -223,8 +223,12 @@ class _Trial:
     def _slow_growth(self, xs: Sequence[Tensor], i: int, bad: Tensor) -> tuple[Tensor, str] | None:
         """Return where the output is small for the last of the halved inputs that float64 takes, so that it need not be lost.
 
-        A pole is lost at a single point: there, inputs that differ by a thousandth have a finite output.
+        Inputs that differ a little tell a quotient of 0 by 0, which is NaN where all are equal, from a pole, which is infinite.
         """
+        apart = self.outputs([_apart(x) if x.is_floating_point() else x for x in xs], exact=True)[i]
+        undefined = bad & self._scaled(xs, 1.0)[i].isnan() & (apart.abs() < _SLOW)
+        if bool(undefined.any()):
+            return undefined, f"as for inputs that differ by a thousandth ({short(float(apart[undefined][0]))} there)"
         for factor in (0.999, 1.001):
             bad = bad & ~self._scaled(xs, factor)[i].isfinite()
         for n in range(1, _HALVINGS + 1):
@@ -285,6 +289,11 @@ class _Trial:
     def _total(self, module: nn.Module, xs: Sequence[Tensor]) -> float:
         zs = [z for z in run(copied(module) if self._changes else module, xs) if z.is_floating_point()]
         return sum(float((z * dz).sum()) for z, dz in zip(zs, output_gradients(zs), strict=True))
+
+
+def _apart(x: Tensor) -> Tensor:
+    random = torch.Generator().manual_seed(0)
+    return x.double() * (1 + 1e-3 * torch.rand(x.shape, generator=random, dtype=torch.float64))
 
 
 def _in_dtype(xs: Sequence[Tensor], exact: bool) -> list[Tensor]:
