@@ -401,7 +401,10 @@ def test_what_a_layer_sets_for_the_whole_program_is_set_back() -> None:
 @pytest.mark.parametrize("check", sorted({*NAMES, "deterministic"}))
 def test_a_layer_that_cannot_be_copied_is_made_anew(check: str) -> None:
     """A weight norm of torch's old kind keeps a tensor inside a graph."""
-    make = lambda: weight_norm(nn.Linear(4, 3))  # noqa: E731
+
+    def make() -> nn.Module:
+        return weight_norm(nn.Linear(4, 3))
+
     with pytest.warns(FutureWarning):
         make()
     assert outcome(check, make, (4,)).status.value == "pass"
