@@ -43,7 +43,8 @@ class LearnablesRegistered(Check):
     expects = "a layer that runs in training mode"
 
     def run(self, subject: Subject) -> Finding:
-        module = subject.built()
+        module = subject.sibling()  # in a copy, a function kept in it may still read the parameters of the first
+        subject.build(module)
         known = _by_identity(module.parameters())
         reached = [_reached(module, subject.data()) for _ in range(2)]
         known |= _by_identity(module.parameters())  # what a call creates is another check's question
