@@ -265,7 +265,7 @@ class Applied(nn.Module):
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.function.apply(x)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+        z: Tensor = self.function.apply(x)
         return z
 
 
@@ -309,7 +309,7 @@ class Weighted(Applied):
         self.w = nn.Parameter(torch.linspace(0.5, 2, 5))
 
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.function.apply(x, self.w)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+        z: Tensor = self.function.apply(x, self.w)
         return z
 
 

@@ -38,6 +38,8 @@ class Function(nn.Module):
 class Counting(nn.Module):
     """Counts its calls in a buffer, and multiplies by the count."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros((), dtype=torch.float64))

@@ -254,16 +254,16 @@ class GradientLayouts(_Used):
         """Return what differs in a layout, "" if nothing does; None where forward itself does not take it."""
         xs = [layout.laid_out(x) if layout.of_input else x.clone() for x in point.xs]
         dz = [d.clone() if layout.of_input else layout.laid_out(d) for d in point.output_gradients]
-        point.restore()
-        right_call = call(point.module, [_asking(x.contiguous().clone()) for x in xs])
-        right = pulled(point.module, [right_call], [[d.contiguous() for d in dz]])
-        point.restore()
         try:
+            point.restore()
+            plain = call(point.module, [_asking(x.contiguous().clone()) for x in xs])
+            point.restore()
             made = call(point.module, [_asking(x) for x in xs])
         except Exception:
             return None
-        if not all(map(_close, made.outputs, right_call.outputs)):
+        if not all(map(_close, made.outputs, plain.outputs)) or not all(bool(z.isfinite().all()) for z in plain.outputs):
             return None
+        right = pulled(point.module, [plain], [[d.contiguous() for d in dz]])
         found = pulled(point.module, [made], [dz])
         if layout.of_input and layout.constant:  # of equal numbers the sum is settled, not which of them gets a maximum's share
             found, right = _summed(found, point), _summed(right, point)

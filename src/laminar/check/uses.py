@@ -24,7 +24,7 @@ class Call:
     """One call of a module that autograd follows.
 
     Attributes:
-        inputs: as the module got them.
+        inputs: what to ask the gradients of.
         outputs: its floating-point outputs.
     """
 
@@ -33,10 +33,16 @@ class Call:
 
 
 def call(module: nn.Module, xs: Sequence[Tensor], *, seed: int = 0) -> Call:
-    """Return a call of `module` on `xs` themselves, which keep their strides; global generators seeded before."""
+    """Return a call of `module` on `xs` with the strides that they have; global generators seeded before."""
     seed_all(seed)
     with torch.enable_grad():
-        return Call(list(xs), [z for z in leaves(module(*xs)) if z.is_floating_point()])
+        return Call(list(xs), [z for z in leaves(module(*map(_one_step, xs))) if z.is_floating_point()])
+
+
+def _one_step(x: Tensor) -> Tensor:
+    """Return x one step away from the leaf, as a layer gets it inside a network: it may write there."""
+    expanded = any(stride == 0 and n > 1 for stride, n in zip(x.stride(), x.shape, strict=True))
+    return x * 1 if x.requires_grad and not expanded else x  # x * 1 keeps strides, but for those of 0
 
 
 def pulled(module: nn.Module, calls: Sequence[Call], dzs: Sequence[Sequence[Tensor]]) -> Named:
@@ -168,7 +174,7 @@ def after_backward(point: Point, *, inputs: bool = True) -> Named:
     for p in module.parameters():
         p.grad = None
     xs = [x.clone().requires_grad_(inputs and x.is_floating_point()) for x in point.xs]
-    made = call(module, [x * 1 if x.requires_grad else x for x in xs])
+    made = call(module, xs)
     pairs = [(z, d) for z, d in zip(made.outputs, point.output_gradients, strict=True) if z.requires_grad]
     if pairs:
         torch.autograd.backward([z for z, _ in pairs], [d for _, d in pairs])
