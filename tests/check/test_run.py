@@ -168,7 +168,8 @@ def test_every_check_says_what_it_is() -> None:
 
 def test_two_checks_of_one_name() -> None:
     with pytest.raises(ValueError, match="two checks are named 'asked'"):
-        register(Asked)
+        register(type("AskedToo", (Asked,), {}))
+    assert register(Asked) is Asked, "a file that is loaded again"
 
 
 # ── what they say ────────────────────────────────────────────────────────────────────────────────────────────────────────
