@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -113,9 +114,28 @@ def test_deep_copy_after_a_call_that_keeps_its_output() -> None:
         "a layer that copy.deepcopy copies",
         NO_HISTORY,
         "self.seen[0] is kept with the graph of its computation: detached, the layer is copied",
-        "Keep no output on self, or keep self.seen[0] detached: z.detach()",
+        "Keep no output on self, or keep self.seen[0] detached: z.detach(); update buffers under torch.no_grad()",
     )
     assert outcome("deep-copy", KeepsItDetached).status is Status.PASS
+
+
+class BufferWithItsGraph(Weighted):
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean.detach() + 0.1 * (x * self.w).mean(0)
+        return x * self.w - self.mean.detach()
+
+
+def test_deep_copy_of_a_buffer_with_its_graph() -> None:
+    _, _, cause, fix = says("deep-copy", BufferWithItsGraph)
+    assert cause == "self.mean is kept with the graph of its computation: detached, the layer is copied"
+    assert fix == "Keep no output on self, or keep self.mean detached: z.detach(); update buffers under torch.no_grad()"
 
 
 def test_deep_copy_of_a_function_that_goes_on_using_the_original() -> None:
@@ -146,6 +166,17 @@ def test_copies_that_lose_something() -> None:
     assert (expected, cause) == ("the same output and gradients after pickle", "")
     assert found.startswith("the output differs by up to ")
     assert fix == "Keep what forward needs in attributes of the layer; look at __getstate__"
+
+
+class ByTheClock(Weighted):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.w * (1 + time.perf_counter() % 1)
+
+
+def test_copies_of_what_differs_anyway() -> None:
+    found = outcome("deep-copy", ByTheClock)
+    assert found.status is Status.NOT_APPLICABLE
+    assert found.summary == "nothing shared; the layer itself gives something else each time"
 
 
 # ── pickle ───────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -195,3 +195,12 @@ def test_the_verdict_follows_the_quartiles(monkeypatch: pytest.MonkeyPatch) -> N
     found = outcome("time", Exponential, (3, 8, 8))
     assert found.status is Status.PASS
     assert found.summary.endswith("; a step 1.30 × as long (quartiles 0.84 to 1.50)")
+
+
+def test_what_cannot_be_measured_is_no_failure() -> None:
+    for check in ("time", "memory"):
+        found = outcome(check, nn.ReLU(inplace=True), (3,))
+        assert found.status is Status.NOT_APPLICABLE
+        assert found.summary == (
+            "a step raises RuntimeError: a leaf Variable that requires grad is being used in an in-place operation"
+        )

@@ -68,6 +68,17 @@ class WithTables(nn.Module):
         return x * self.factor * self.ramp + given * table + torch.arange(3, device=x.device)
 
 
+class ByFrequency(nn.Module):
+    """Conjugates that torch only notes on a tensor go along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.irfft(torch.fft.rfft(x, dim=-1) * torch.view_as_complex(self.w), n=x.shape[-1], dim=-1)
+
+
 RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = {
     "Linear": (lambda: nn.Linear(3, 4), ((3,),)),
     "LazyLinear": (lambda: nn.LazyLinear(3), ((5,),)),
@@ -82,6 +93,7 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = 
     "weight_norm": (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), ((3,),)),
     "Tied": (Tied, ((3,),)),
     "WithTables": (WithTables, ((3,),)),
+    "ByFrequency": (ByFrequency, ((4,),)),
     "L.ELU": (lambda: L.ELU("uniform", learnable=True), ((3, 5, 6),)),
     "L.Conv2D": (lambda: L.Conv2D(4, 3), ((3, 6, 5),)),
     "L.BatchNormalization": (lambda: L.BatchNormalization(), ((3, 5, 6),)),

@@ -54,6 +54,8 @@ class DeepCopy(Check):
             return holding
         worst = max(worst, _compared(subject, layer, other), key=lambda d: d.error)
         if worst.error > _EXACT:
+            if _compared(subject, _own(subject), _own(subject)).error > _EXACT:
+                return not_applicable("nothing shared; the layer itself gives something else each time")
             return failed(expected="the same output and gradients from a copy", found=worst.text, fix=_ATTRIBUTES)
         return passed(f"nothing shared; output and gradients {worst.sameness}")
 
@@ -65,6 +67,7 @@ class Pickles(Check):
     name = "pickle"
     group = "placement"
     expects = "a layer that pickle takes"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         worst = SAME
@@ -117,14 +120,15 @@ def _compared(subject: Subject, one: nn.Module, other: nn.Module) -> Difference:
     """Return how far two layers are apart, in both modes."""
     worst = SAME
     for training in (True, False):
-        want = gradients(one.train(training), subject.data())
-        found = largest_difference(gradients(other.train(training), subject.data()), want)
+        one.train(training)
+        other.train(training)
+        found = largest_difference(gradients(other, subject.data()), gradients(one, subject.data()))
         worst = max(worst, found, key=lambda d: d.error)
     return worst
 
 
 def _not_copied(layer: nn.Module, error: Exception) -> Finding:
-    with_history = [k.path for k in tensors_kept(layer) if k.value.requires_grad and not k.value.is_leaf]
+    with_history = [k.path for k in _with_history(layer)]
     found = f"{type(error).__name__}: {first_line(error)}"
     if not with_history:
         guilty = _guilty(layer, copy.deepcopy)
@@ -133,15 +137,19 @@ def _not_copied(layer: nn.Module, error: Exception) -> Finding:
     detached = _copied_without_history(layer)
     names = " and ".join(with_history)
     cause = f"{names} is kept with the graph of its computation: detached, the layer is copied" if detached else ""
-    fix = f"Keep no output on self, or keep {names} detached: z.detach()"
+    fix = f"Keep no output on self, or keep {names} detached: z.detach(); update buffers under torch.no_grad()"
     return failed(expected=DeepCopy.expects, found=found, cause=cause, fix=fix)
+
+
+def _with_history(layer: nn.Module) -> list[Kept]:
+    """Return the tensors, buffers too, that are kept with the graph of the computation they came from."""
+    return [k for k in [*tensors_kept(layer), *_buffers(layer)] if not k.value.is_leaf]
 
 
 def _copied_without_history(layer: nn.Module) -> bool:
     """Return whether a layer can be copied once the tensors it keeps are cut from the graph they came from."""
-    for found in tensors_kept(layer):
-        if not found.value.is_leaf:
-            found.put(found.value.detach())
+    for found in _with_history(layer):
+        found.put(found.value.detach())
     return _works(partial(copied, layer))
 
 
@@ -240,6 +248,7 @@ class StateDict(Check):
     name = "state-dict"
     group = "placement"
     expects = "a state_dict that a layer made anew takes"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         trained = _trained(subject)
@@ -307,7 +316,8 @@ def _restored(subject: Subject, saved: dict[str, Tensor], trained: nn.Module) ->
 
 
 def _inference(subject: Subject, layer: nn.Module) -> list[Tensor]:
-    return run(layer.eval(), subject.data())
+    layer.eval()
+    return run(layer, subject.data())
 
 
 def _what_was_lost(subject: Subject) -> tuple[str, str]:
@@ -342,11 +352,16 @@ def _unsaved(layer: nn.Module) -> list[Kept]:
     """Return what is kept outside the state_dict and may matter: tensors and numbers in attributes, unsaved buffers."""
     saved = layer.state_dict(keep_vars=True)
     found = [k for k in kept(layer) if isinstance(k.value, Tensor | float | int) and not isinstance(k.value, bool)]
+    paths = {attribute_path(*_split(name)) for name in saved}
+    return [*found, *(b for b in _buffers(layer) if b.path not in paths)]
+
+
+def _buffers(layer: nn.Module) -> list[Kept]:
+    found = []
     for name, b in layer.named_buffers():
-        if name not in saved:
-            module, attribute = _split(name)
-            put = partial(operator.setitem, layer.get_submodule(module)._buffers, attribute)
-            found.append(Kept(attribute_path(module, attribute), b, put))
+        module, attribute = _split(name)
+        put = partial(operator.setitem, layer.get_submodule(module)._buffers, attribute)
+        found.append(Kept(attribute_path(module, attribute), b, put))
     return found
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
-from laminar.check.outcome import Finding, noted, passed
+from laminar.check.blame import first_line
+from laminar.check.outcome import Finding, not_applicable, noted, passed
 from laminar.check.running import leaves, output_gradients, without_backward
 from laminar.check.storages import format_bytes, peak, saved
 from laminar.check.subject import BATCH, Subject
@@ -85,7 +86,10 @@ class Time(Check):
     expects = "a layer that runs forward and backward on the shape given"
 
     def run(self, subject: Subject) -> Finding:
-        batch, own = _timed(subject)
+        try:
+            batch, own = _timed(subject)
+        except Exception as error:
+            return not_applicable(f"a step raises {type(error).__name__}: {first_line(error)}")
         by_autograd = _of_autograd(subject, batch)
         if by_autograd is None:
             return passed(f"batch of {batch}: {_told(*_measured([own])[0])}")
@@ -110,7 +114,10 @@ class Memory(Check):
     expects = "a layer that runs forward and backward on the shape given"
 
     def run(self, subject: Subject) -> Finding:
-        most, kept = _memory(_step(subject, BATCH))
+        try:
+            most, kept = _memory(_step(subject, BATCH))
+        except Exception as error:
+            return not_applicable(f"a step raises {type(error).__name__}: {first_line(error)}")
         by_autograd = _of_autograd(subject, BATCH)
         figures = f"batch of {BATCH}: {format_bytes(most)} at most, {format_bytes(kept)} of it kept for backward"
         if by_autograd is None:

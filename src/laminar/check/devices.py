@@ -189,7 +189,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any], everything: bool = False)
         return result
     if operation == "_pack_padded_sequence":  # the lengths stay on the CPU
         return _Elsewhere(result[0]), result[1]
-    wrapped = tree_map_only(Tensor, _Elsewhere, result)
+    # conjugates and negatives that torch only notes on a tensor would be lost with it
+    wrapped = tree_map_only(Tensor, lambda t: _Elsewhere(t.resolve_conj().resolve_neg()), result)
     return return_and_correct_aliasing(func, args, kwargs, wrapped)
 
 

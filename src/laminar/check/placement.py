@@ -44,6 +44,7 @@ class DeviceMoves(Check):
     name = "device-moves"
     group = "placement"
     expects = "a layer that .to(device) moves as a whole"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         device = second_device()
@@ -204,6 +205,7 @@ class ChannelsLast(Check):
     name = "channels-last"
     group = "placement"
     expects = "the same output for an input in torch.channels_last"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         if not any(x.dim() == 4 for x in subject.data(1)):
@@ -232,6 +234,7 @@ class NonContiguous(Check):
     name = "non-contiguous"
     group = "placement"
     expects = "the same output for an input that is not contiguous"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         worst = SAME

@@ -119,6 +119,7 @@ class Compiles(Check):
     name = "compile"
     group = "placement"
     expects = "the same output and gradients after torch.compile"
+    needs = ("deterministic",)
 
     def run(self, subject: Subject) -> Finding:
         training = "random" not in subject.traits
