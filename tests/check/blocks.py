@@ -76,4 +76,5 @@ class UnpoolingPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z, places = self.pool(x)
-        return self.unpool(z, places, output_size=x.shape)
+        back: Tensor = self.unpool(z, places, output_size=x.shape)
+        return back

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 import laminar as lm
 from laminar import layers as L
-from laminar.check.report import described
+from laminar.check.report import CheckReport, described
 from laminar.check.subject import Sample
 from laminar.seeding import seeded
 from laminar.shapes import trace
@@ -25,7 +25,7 @@ COMPILER = "compile"
 FURTHER = [case for case in ALL if case not in FIRST]
 
 
-def complaints(report: lm.check.CheckReport) -> str:
+def complaints(report: CheckReport) -> str:
     """Return what the failures say; "" where there are none."""
     return "\n".join([report.title, *map(described, report.failures)]) if report.failures else ""
 

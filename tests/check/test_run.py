@@ -14,6 +14,7 @@ import laminar as lm
 from laminar.check.base import REGISTERED, Check, register
 from laminar.check.outcome import Finding, Status, failed, noted, passed
 from laminar.check.registry import GROUPS, chosen
+from laminar.check.report import CheckReport
 from laminar.check.subject import Subject
 from laminar.errors import ArgumentError, UnknownNameError
 
@@ -90,7 +91,7 @@ def extra() -> Iterator[list[str]]:
     REGISTERED.update(before)
 
 
-def check(*checks: str, **options: Any) -> lm.check.CheckReport:
+def check(*checks: str, **options: Any) -> CheckReport:
     return lm.check_layer(nn.ReLU(), (3,), checks=checks, show=False, **options)
 
 
@@ -131,12 +132,12 @@ def test_a_shape_that_is_none(given: list[Any], received: str) -> None:
     )
 
 
-@pytest.mark.parametrize("option", ["checks", "skip"])
-def test_an_unknown_name(option: str) -> None:
+@pytest.mark.parametrize("options", [{"checks": ["bilds"]}, {"skip": ["bilds"]}], ids=str)
+def test_an_unknown_name(options: dict[str, Any]) -> None:
     for name in set(REGISTERED) - {"builds", "asked"}:
         del REGISTERED[name]
     with pytest.raises(UnknownNameError) as caught:
-        lm.check_layer(nn.ReLU(), (3,), **{option: ["bilds"]})
+        lm.check_layer(nn.ReLU(), (3,), **options)
     assert str(caught.value) == "check 'bilds' is unknown. Did you mean 'builds'? Known: asked, builds, contract, extra."
 
 
