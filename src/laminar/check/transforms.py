@@ -142,7 +142,8 @@ class Compiles(Check):
 
 def _as_traced(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
     """Run what was traced as it is. torch's own "eager" does the same, after loading all its backends for half a second."""
-    return graph.forward  # type: ignore[no-any-return]
+    forward: Callable[..., Any] = graph.forward
+    return forward
 
 
 @contextmanager
