@@ -142,7 +142,9 @@ def test_rounding_inside_is_seen(dtype: torch.dtype, least: float, most: float) 
     assert grain_of(point) == point.grain
 
 
-@pytest.mark.parametrize("function", [torch.tanh, torch.relu, torch.round, torch.sign, lambda x: 1e6 + x**3], ids=str)
+@pytest.mark.parametrize(
+    "function", [torch.tanh, torch.relu, torch.round, torch.sign, lambda x: 1e6 + x**3], ids=lambda f: f.__name__
+)
 def test_float64_is_not_taken_for_rounding(function: Callable[[Tensor], Tensor]) -> None:
     assert Point(Function(function), [normal(4, 6)]).grain == 0
 

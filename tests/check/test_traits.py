@@ -71,7 +71,7 @@ def test_a_frozen_batch_normalization_is_an_ordinary_layer() -> None:
         (nn.FractionalMaxPool2d(2, output_ratio=0.5), {"always random"}),
         (nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.BatchNorm1d(3), nn.AlphaDropout(0.2))), {"batch", "random"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) or "nothing" if isinstance(value, set) else str(value),
 )
 def test_what_torch_documents_is_known(layer: nn.Module, said: set[str]) -> None:
     assert declared_by(layer) == said
