@@ -1,4 +1,4 @@
-"""Which line of the layer's own code an error came from."""
+"""Whose code an error came from: a line of the layer's own, or the checker's alone."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["first_line", "own_line"]
+__all__ = ["of_checker", "own_line"]
 
 _TORCH = Path(torch.__file__).parent
 _STANDARD = Path(os.__file__).parent
 _CHECKS = Path(__file__).parent
 _TEMPLATE = tuple(str(_CHECKS.parent / "layers" / name) for name in ("base.py", "handwritten.py"))
-_LONGEST = 120
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without its final stop; only its beginning where it is very long.
+def of_checker(error: BaseException) -> bool:
+    """Return whether only the checker's own lines led to an error, none of the layer, of torch or of a `sample`.
 
-    >>> first_line(ValueError("It is no number."))
-    'It is no number'
+    Such an error is a fault of the checker, or a result that it did not expect. Whoever catches what a layer raises, to say
+    that a check does not apply, raises this one again: else a check that is broken would look like one that has nothing to do.
     """
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rsplit(' ', 1)[0]} ..."
+    paths = {Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return bool(paths) and all(path.is_relative_to(_CHECKS) or _is_standard(path) for path in paths)
 
 
 def own_line(error: BaseException) -> str:
@@ -43,5 +42,8 @@ def own_line(error: BaseException) -> str:
 def _is_own(filename: str) -> bool:
     path = Path(filename)
     foreign = path.is_relative_to(_TORCH) or path.is_relative_to(_CHECKS) or filename.startswith("<")
-    standard = path.is_relative_to(_STANDARD) and "site-packages" not in path.parts
-    return not (foreign or standard) and filename not in _TEMPLATE
+    return not (foreign or _is_standard(path)) and filename not in _TEMPLATE
+
+
+def _is_standard(path: Path) -> bool:
+    return path.is_relative_to(_STANDARD) and "site-packages" not in path.parts

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from laminar.check.base import Check, register
-from laminar.check.blame import first_line
 from laminar.check.differences import SAME, Difference, largest_difference
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
 from laminar.check.plain import Kept, attribute_path, functions_kept, kept, tensors_kept
 from laminar.check.running import copied, gradients, run
 from laminar.check.subject import Subject
+from laminar.check.words import first_line, said
 
 __all__ = ["DeepCopy", "Pickles", "StateDict"]
 
@@ -129,7 +129,7 @@ def _compared(subject: Subject, one: nn.Module, other: nn.Module) -> Difference:
 
 def _not_copied(layer: nn.Module, error: Exception) -> Finding:
     with_history = [k.path for k in _with_history(layer)]
-    found = f"{type(error).__name__}: {first_line(error)}"
+    found = said(error)
     if not with_history:
         guilty = _guilty(layer, copy.deepcopy)
         cause = f"{guilty.path} ({type(guilty.value).__name__}) cannot be copied" if guilty else ""
@@ -209,7 +209,7 @@ def _tensors_used(held: object, name: str, attributes: tuple[str, ...]) -> str:
 
 
 def _not_pickled(layer: nn.Module, way: str, error: Exception) -> Finding:
-    text = f"{type(error).__name__}: {first_line(error)}"
+    text = said(error)
     expected = f"{Pickles.expects}: {way}"
     for found in kept(layer):
         if isinstance(found.value, types.FunctionType) and not _importable(found.value):

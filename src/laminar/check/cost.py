@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
-from laminar.check.blame import first_line
+from laminar.check.blame import of_checker
 from laminar.check.outcome import Finding, not_applicable, noted, passed
 from laminar.check.running import leaves, output_gradients, without_backward
 from laminar.check.storages import format_bytes, peak, saved
 from laminar.check.subject import BATCH, Subject
+from laminar.check.words import said
 from laminar.layers.base import Layer
 
 __all__ = ["Memory", "Time"]
@@ -89,7 +90,9 @@ class Time(Check):
         try:
             batch, own = _timed(subject)
         except Exception as error:
-            return not_applicable(f"a step raises {type(error).__name__}: {first_line(error)}")
+            if of_checker(error):
+                raise
+            return not_applicable(f"a step raises {said(error)}")
         by_autograd = _of_autograd(subject, batch)
         if by_autograd is None:
             return passed(f"batch of {batch}: {_told(*_measured([own])[0])}")
@@ -117,7 +120,9 @@ class Memory(Check):
         try:
             most, kept = _memory(_step(subject, BATCH))
         except Exception as error:
-            return not_applicable(f"a step raises {type(error).__name__}: {first_line(error)}")
+            if of_checker(error):
+                raise
+            return not_applicable(f"a step raises {said(error)}")
         by_autograd = _of_autograd(subject, BATCH)
         figures = f"batch of {BATCH}: {format_bytes(most)} at most, {format_bytes(kept)} of it kept for backward"
         if by_autograd is None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
+from laminar.check.blame import of_checker
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.precision import floats, modes_of, short
 from laminar.check.running import copied, gradients, output_gradients, run
@@ -156,7 +157,9 @@ class _Trial:
         pattern = _Pattern("", _every_second(sign * largest), frozenset())
         try:
             zs = self.outputs(pattern.of(self.usual_inputs), exact=True)
-        except Exception:
+        except Exception as error:
+            if of_checker(error):
+                raise
             return False
         return all(bool(z.isfinite()[f].all()) for z, f in zip(zs, self._finite, strict=True) if z.shape == f.shape)
 

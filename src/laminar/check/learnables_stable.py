@@ -73,9 +73,10 @@ def _after_call(subject: Subject, module: nn.Module, training: bool, batch: int,
     before = dict(module.named_parameters())
     others = set(_plain_learnables(module))
     try:
-        reached = graph_leaves(called(module, subject.data(batch)))
+        zs = called(module, subject.data(batch))
     except Exception:  # whether every batch and mode runs is the question of other checks
         return None
+    reached = graph_leaves(zs)
     after = dict(module.named_parameters())
     call = f"{'a' if number else 'the first'} call in {'training' if training else 'inference'} mode with a batch of {batch}"
     made = [named(n, after[n]) for n in after if n not in before]

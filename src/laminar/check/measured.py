@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
+from laminar.check.blame import of_checker
 from laminar.check.mistakes import Mistake, Right, compared
 from laminar.check.running import gradients, leaves, without_backward
 from laminar.check.slopes import Point
@@ -99,6 +100,8 @@ class Measured:
         try:
             _ = self.found
         except Exception as error:
+            if of_checker(error):
+                raise
             return error
         return None
 
@@ -263,6 +266,8 @@ def refusal(subject: Subject, *, by_differences: bool = True) -> str:
     try:
         modes = modes_of(subject)
     except Exception as error:
+        if of_checker(error):
+            raise
         return f"it does not run in float64: {said(error)}"
     first = modes[0].point
     if not first.tensors:

@@ -30,6 +30,7 @@ from laminar.check.precision import (
 )
 from laminar.check.running import Gradients, copied, gradients
 from laminar.check.subject import Subject
+from laminar.check.words import said
 
 __all__ = ["Autocast", "Dtypes"]
 
@@ -59,11 +60,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def raised(error: Exception) -> str:
-    """Return an exception in one line."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0].rstrip('.')}"
-
-
 @register
 class Dtypes(Check):
     """The output has the dtype that went in, float64 is computed in float64, float32 and bfloat16 stay near it."""
@@ -84,7 +80,7 @@ class Dtypes(Check):
                 if no_kernel(error, dtype):
                     remarks.append(f"torch has no {name_of(dtype)} for it")
                 else:
-                    wrong.append(f"{name_of(dtype)} raises {raised(error)}")
+                    wrong.append(f"{name_of(dtype)} raises {said(error)}")
                 continue
             usable.append(dtype)
             if others:
@@ -119,7 +115,8 @@ def _other_dtypes(subject: Subject, dtype: torch.dtype) -> list[str]:
     xs = subject.data(_BATCH, dtype)
     found: list[str] = []
     for training in (True, False):
-        zs = gradients(module.train(training), xs).outputs
+        module.train(training)
+        zs = gradients(module, xs).outputs
         kept = (dtype, dtype.to_complex()) if dtype != torch.bfloat16 else (dtype,)
         found += [name_of(z.dtype) for z in zs if (z.is_floating_point() or z.is_complex()) and z.dtype not in kept]
     return list(dict.fromkeys(found))
@@ -211,7 +208,7 @@ class Autocast(Check):
             if no_kernel(error, torch.bfloat16):
                 return passed("torch has no bfloat16 for it, so autocast leaves it as it is")
             fix = "Cast to one dtype what is combined: y.to(x.dtype) in forward; dz.to(weight.dtype) in a backward of your own"
-            return failed(expected=self.expects, found=raised(error), fix=fix)
+            return failed(expected=self.expects, found=said(error), fix=fix)
         missed = [d for d in found if not d.fits]
         if not missed:
             worst = max((d.error for d in found), default=0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -76,10 +75,12 @@ class _Company:
         pairs = zip(self.xs, by, strict=True)
         return tuple(torch.where(chosen.view(-1, *(1,) * (x.dim() - 1)), y, x) for x, y in pairs)
 
-    def change(self, observation: int, xs: Batch, at: int | None = None) -> Gap:
+    def change(self, observation: int, xs: Batch) -> Gap:
         """Return how far the output of an observation in the batch `xs` is from that in the first batch."""
-        found = taken(self.outputs(xs), self.axes, [observation if at is None else at])
-        return gap(found, taken(self._first, self.axes, [observation]))
+        return self._change_in(self.outputs(xs), observation, at=observation)
+
+    def _change_in(self, zs: Sequence[Tensor], observation: int, *, at: int) -> Gap:
+        return gap(taken(zs, self.axes, [at]), taken(self._first, self.axes, [observation]))
 
     def dependence(self) -> list[_Seen]:
         """Return who changes when a single one of the others is replaced."""
@@ -89,7 +90,7 @@ class _Company:
             if not self.as_before:
                 return []
             for i in _EVERYONE:
-                by = gap(taken(zs, self.axes, [i]), taken(self._first, self.axes, [i]))
+                by = self._change_in(zs, i, at=i)
                 if i != j and by.seen:
                     found.append(_Seen(i, f"observation {j} is replaced by another", by, (j,)))
         return found
@@ -103,19 +104,28 @@ class _Company:
             "the others are NaN": lambda x: torch.full_like(x, float("nan")),
         }
         for change, make in kinds.items():
-            with suppress(Exception):  # refused, which is an answer as well
-                by = self.change(0, self.replaced(_EVERYONE[1:], tuple(make(y) for y in self.ys)))
-                if by.seen and self.as_before:
-                    return _Seen(0, change, by, _EVERYONE[1:])
+            xs = self.replaced(_EVERYONE[1:], tuple(make(y) for y in self.ys))
+            try:
+                zs = self.outputs(xs)
+            except Exception:  # refused, which is an answer as well
+                continue
+            by = self._change_in(zs, 0, at=0)
+            if by.seen and self.as_before:
+                return _Seen(0, change, by, _EVERYONE[1:])
         return None
 
     def alone(self) -> _Seen | None:
         """Return who changes when it is alone, in a batch of one."""
         for i in _EVERYONE if not self.draws else ():
-            with suppress(Exception):  # a batch of one is refused, or has another shape: the contract's checks say so
-                by = self.change(i, tuple(x[i : i + 1] for x in self.xs), at=0)
-                if by.seen and not by.shapes:
-                    return _Seen(i, "it is alone in the batch", by)
+            try:
+                zs = self.outputs(tuple(x[i : i + 1] for x in self.xs))
+            except Exception:  # a batch of one is refused: the contract's checks say so
+                continue
+            if [z.dim() for z in zs] != [z.dim() for z in self._first]:  # and so they do of an axis that is lost
+                continue
+            by = self._change_in(zs, i, at=0)
+            if by.seen and not by.shapes:
+                return _Seen(i, "it is alone in the batch", by)
         return None
 
     def reordered(self) -> Gap:

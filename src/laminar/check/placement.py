@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
-from laminar.check.blame import first_line, own_line
+from laminar.check.blame import of_checker, own_line
 from laminar.check.devices import DeviceError, SecondDevice, second_device
 from laminar.check.differences import ROUNDING, SAME, largest_difference
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.plain import Kept, class_tensors, kept, tensors_kept
 from laminar.check.running import Gradients, copied, gradients, leaves, output_gradients, run
 from laminar.check.subject import Subject
+from laminar.check.words import first_line, said
 from laminar.seeding import seed_all
 
 __all__ = ["ChannelsLast", "DeviceMoves", "NonContiguous"]
@@ -117,10 +118,10 @@ class _Trial:
         try:
             with device.active(everything=everything):
                 seen = gradients(module, xs, dz=dz)
-        except (DeviceError, TypeError, ValueError) as error:
-            return _Trouble(first_line(error), own_line(error))
         except Exception as error:
-            if device.exact:
+            if of_checker(error):
+                raise
+            if device.exact and not isinstance(error, DeviceError | TypeError | ValueError):
                 raise _CannotTell(first_line(error)) from error
             return _Trouble(first_line(error), own_line(error))
         if not all(map(device.holds, seen.outputs)):
@@ -283,6 +284,5 @@ def _modes(subject: Subject) -> tuple[bool, ...]:
 def _refused(expected: str, error: Exception) -> Finding:
     """Return the failure of a layer that takes contiguous inputs and not this one."""
     line = own_line(error)
-    found = f"{type(error).__name__}: {first_line(error)}"
     fix = "Use reshape(...) for view(...)" if "view" in str(error) else "Call x.contiguous() first where the layer needs it"
-    return failed(expected=expected, found=found, cause=f"raised in {line}" if line else "", fix=fix)
+    return failed(expected=expected, found=said(error), cause=f"raised in {line}" if line else "", fix=fix)

@@ -10,11 +10,13 @@ from typing import Any
 from torch import nn
 
 from laminar.check.base import REGISTERED, Check
+from laminar.check.blame import of_checker
 from laminar.check.outcome import Finding, Outcome, Status, failed, not_applicable
 from laminar.check.registry import chosen
 from laminar.check.report import CheckReport
 from laminar.check.settings import settings_kept
 from laminar.check.subject import Sample, Subject
+from laminar.check.words import said
 from laminar.errors import ArgumentError, LayerError, complaint
 from laminar.seeding import preserved
 from laminar.shapes import Shape, normalize_shape
@@ -123,6 +125,8 @@ class _Asking:
         except Exception as error:
             while isinstance(error, LayerError) and isinstance(error.__cause__, Exception):
                 error = error.__cause__  # what it raised itself, not what a network would say of it
-            text = (str(error).strip().splitlines() or ["no message"])[0]
+            if of_checker(error):
+                found = f"{said(error)}, raised by the check itself"
+                return failed(expected=check.expects, found=found, fix="Report it with the layer: the check may be wrong")
             fix = "Call the layer in the same way and read the traceback"
-            return failed(expected=check.expects, found=f"{type(error).__name__}: {text}", fix=fix)
+            return failed(expected=check.expects, found=said(error), fix=fix)

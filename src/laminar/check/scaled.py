@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from laminar.check.blame import of_checker
 from laminar.check.factors import Axis, common_factor, constant_text, power_of, product_text
 from laminar.check.measured import Measured, measured
 from laminar.check.subject import BATCH, Subject
@@ -92,7 +93,9 @@ def _along(subject: Subject, mode: Measured, name: str, factor: float, axis: int
     try:
         other = measured(subject, training=mode.training, shapes=shapes)
         again = factor_of(other, name)
-    except Exception:  # a layer made for one length of the axis
+    except Exception as error:  # a layer made for one length of the axis
+        if of_checker(error):
+            raise
         return None
     if again is None:
         return None

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from laminar.check.blame import first_line, own_line
+from laminar.check.blame import of_checker, own_line
 from laminar.check.measured import Measured
 from laminar.check.running import leaves
+from laminar.check.words import said
 from laminar.errors import LaminarError
 from laminar.seeding import seed_all
 
@@ -54,10 +55,12 @@ def second_of(mode: Measured) -> Second:
     try:
         graph, found = _by_autograd(mode, weights)
     except Exception as error:
+        if of_checker(error):
+            raise
         clear = isinstance(error, LaminarError | NotImplementedError) or _CLEAR.search(str(error))
         by_torch = not own_line(error) and "inplace" not in str(error)  # none of the layer's lines: not its own to mend
         if clear or by_torch:
-            return Second(refused=f"{type(error).__name__}: {first_line(error).split('. ')[0]}")
+            return Second(refused=said(error).split(". ")[0])
         raise Unclear from error
     wrong, compared, size = None, 0, 0.0
     largest_off = 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from laminar.check.blame import of_checker
 from laminar.check.running import run
 from laminar.check.subject import Subject
 from laminar.shapes import Shape, format_shape
@@ -77,6 +78,8 @@ class Sizes:
         try:
             return Tried(module, shapes, length, tuple(run(module, self.data(shapes))))
         except Exception as error:
+            if of_checker(error):
+                raise
             return Tried(module, shapes, length, error=error)
 
     def along(self, axis: Axis, steps: int) -> list[Tried]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.check.base import Check, register
+from laminar.check.blame import of_checker
 from laminar.check.numerics import Dtypes
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
 from laminar.check.precision import (
@@ -116,6 +117,8 @@ class NanIn(Check):
                 counted, failure = trial.whole()
                 failure = failure or trial.single()
             except Exception as error:
+                if of_checker(error):
+                    raise
                 return passed(f"refused aloud: {type(error).__name__}")
             if failure is not None:
                 return failure

@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Generator, Tensor, nn
 
+from laminar.check.blame import of_checker
 from laminar.check.running import copied, run
 from laminar.check.sizes import small_shapes
 from laminar.check.traits import declared_by, traits_of
+from laminar.check.words import said
 from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.layers.base import Layer
 from laminar.seeding import derive, generator, seed_all, seed_torch, seeded
@@ -145,8 +147,11 @@ class Subject:
             module = self.fresh()
             outputs = trace(module, *shapes).outputs
             for mode in (True, False):  # real kernels look closer than those on meta, and training may use more
-                run(module.train(mode), self.data(2, shapes=shapes))
-        except Exception:
+                module.train(mode)  # what a train of its own returns is a question of `modes`
+                run(module, self.data(2, shapes=shapes))
+        except Exception as error:
+            if of_checker(error):
+                raise
             return None
         return outputs
 
@@ -327,8 +332,7 @@ def _parted(module: nn.Module) -> nn.Module:
 
 
 def _cannot_make(make: object, error: Exception) -> ArgumentError:
-    first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-    received = f"{type(error).__name__}: {first}"
+    received = said(error)
     if isinstance(make, nn.Module):
         fix = "Pass a function that makes a new one: check_layer(lambda: ELU(), (3, 8, 8))"
         return ArgumentError(complaint(_WHERE, expected="a module that can be copied", received=received, fix=fix))

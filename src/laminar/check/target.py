@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from laminar.check.words import said
 from laminar.errors import ArgumentError, FileError, complaint
 from laminar.names import unknown_name
 from laminar.shapes import Shape
@@ -108,11 +109,8 @@ def file_module(path: Path) -> Any:
 
 
 def _cannot(name: str, error: Exception) -> FileError:
-    first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-    received = f"{type(error).__name__}: {first}"
-    return FileError(
-        complaint(f"{_WHERE}: {name}", expected="a module that can be imported", received=received, fix="Import it in Python")
-    )
+    expected = "a module that can be imported"
+    return FileError(complaint(f"{_WHERE}: {name}", expected=expected, received=said(error), fix="Import it in Python"))
 
 
 def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:

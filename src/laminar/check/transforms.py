@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from laminar.check.base import Check, register
-from laminar.check.blame import first_line, own_line
+from laminar.check.blame import of_checker, own_line
 from laminar.check.differences import ROUNDING, SAME, Difference, largest_difference
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
 from laminar.check.running import Gradients, copied, gradients, leaves, output_gradients, run
 from laminar.check.subject import Subject
+from laminar.check.words import first_line
 
 __all__ = ["Compiles", "Exports", "Vmap"]
 
@@ -45,12 +46,16 @@ class Vmap(Check):
         try:
             found = largest_difference(_one_by_one(subject), want)
         except Exception as error:
+            if of_checker(error):
+                raise
             return not_applicable(f"torch: {first_line(error)}")
         if found.error > ROUNDING:
             return failed(expected=self.expects, found=found.text, fix=_ANY_BATCH)
         try:
             worst = _each_gradient(subject)
         except Exception as error:
+            if of_checker(error):
+                raise
             return passed(f"output {found.sameness}; no gradients of each observation, torch: {first_line(error)}")
         if worst.error > ROUNDING:
             expected = "each observation's gradients under vmap as they are without"
@@ -129,6 +134,8 @@ class Compiles(Check):
                 compiled: Any = torch.compile(subject.built(training=training), backend=_as_traced, fullgraph=True)
                 seen = gradients(compiled, subject.data())
             except Exception as error:
+                if of_checker(error):
+                    raise
                 line = own_line(error)
                 where = f" ({line})" if line else ""
                 return noted(f"torch.compile cannot take it whole: {first_line(error)}{where}")
@@ -182,6 +189,8 @@ class Exports(Check):
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _silent():
                 seen = _evaluated(subject.built(training=False), subject.data())
         except Exception as error:
+            if of_checker(error):
+                raise
             reason = _first_cause(error)
             line = own_line(reason)
             return noted(f"no export to ONNX: {first_line(reason)}{f' ({line})' if line else ''}")

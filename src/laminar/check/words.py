@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from laminar.check.blame import first_line
 from laminar.shapes import format_shape
 
-__all__ = ["listed", "named", "said"]
+__all__ = ["first_line", "listed", "named", "said"]
 
 _NAMED = 3  # more than these are counted, not listed
+_LONGEST = 120  # characters of an error message
 
 
 def listed(things: Sequence[str]) -> str:
@@ -32,6 +32,16 @@ def named(path: str, tensor: Tensor) -> str:
     "'conv.weight' (2, 3)"
     """
     return f"{path!r} {format_shape(tensor.shape)}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, without its final stop; only its beginning where it is very long.
+
+    >>> first_line(ValueError("It is no number."))
+    'It is no number'
+    """
+    line = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rsplit(' ', 1)[0]} ..."
 
 
 def said(error: BaseException) -> str:
