@@ -9,6 +9,7 @@ from torch import nn
 
 from laminar.check.report import CheckReport
 from laminar.check.run import check_layer
+from laminar.errors import CheckError
 
 __all__ = ["assert_layer"]
 
@@ -33,7 +34,10 @@ def assert_layer(layer: nn.Module | Callable[[], nn.Module], *input_shape: int |
     >>> assert_layer(L.ReLU(), (3, 5, 5), checks=["contract"])
     <CheckReport: ReLU(): ...
     """
-    __tracebackhide__ = True  # pytest then shows the test's own line
+    __tracebackhide__ = True  # pytest then shows the test's own line, and nothing of ours below it
     report = check_layer(layer, *input_shape, **{"show": False, **options})
-    report.raise_for_failures()
+    try:
+        report.raise_for_failures()
+    except CheckError as error:
+        raise error.with_traceback(None) from None
     return report
