@@ -165,6 +165,18 @@ RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def test_a_mask_of_infinity_is_not_blamed() -> None:
+    """Only exp makes +inf; the mask's -inf is there for ordinary inputs, too."""
+
+    def shares(x: Tensor) -> Tensor:
+        parts = torch.exp(x.masked_fill(torch.arange(6) > 2, -torch.inf))
+        return parts / parts.sum(-1, keepdim=True)
+
+    outcome = asked("extreme-inputs", of(shares), 6)
+    assert outcome.cause == "the first result that is not finite is that of exp"
+    assert outcome.fix.startswith("Keep the argument of exp small")
+
+
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_infinite_by_its_nature_is_right(name: str) -> None:
     assert asked("extreme-inputs", of(RIGHT[name]), 6).status in (Status.PASS, Status.NOT_APPLICABLE)

@@ -257,3 +257,81 @@ def test_the_layer_is_as_before() -> None:
     assert all(torch.equal(before[n], p) for n, p in layer.named_parameters())
     assert not layer.gain.requires_grad
     assert layer.gain.grad is None
+
+
+class WritesThere(torch.autograd.Function):
+    """A square, whose backward writes into the output gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, dz: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return dz.mul_(2 * x)
+
+
+def test_a_backward_that_writes_into_the_output_gradient() -> None:
+    """It is wrong for one that sum() made, whose numbers lie in one place; used twice it adds up."""
+    report = asked(lambda: Applied(WritesThere), (5,), skip=["second-derivative"])
+    assert [o.check for o in report.failures] == ["gradient-layouts"]
+    assert report["gradient-layouts"].expected.endswith("for an output gradient expanded along the batch")
+
+
+class WithTotal(nn.Module):
+    """The layer's output, and one number for the whole batch, as a term of a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.linear(x)
+        return z, z.square().mean()
+
+
+def test_an_output_may_be_a_single_number() -> None:
+    report = asked(WithTotal(), (5,))
+    assert report.failures == []
+    assert report["gradient-layouts"].status is Status.PASS
+
+
+class DrawsAgain(lm.Layer):
+    """Dropout whose backward draws another mask."""
+
+    declares = ("random",)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (torch.rand_like(x) > 0.4)
+
+    def predict(self, x: Tensor) -> Tensor:
+        return x
+
+    def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> Tensor:
+        return dz * (torch.rand_like(x) > 0.4)
+
+
+def test_a_backward_that_draws() -> None:
+    report = asked(DrawsAgain(), (20,))
+    assert report["gradient-layouts"].status is Status.PASS
+    assert report["used-twice"].cause == "backward draws random numbers of its own, others than those of forward"
+
+
+class MadeByTheCall(nn.Module):
+    """Makes its part when it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear: nn.Linear | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.linear = self.linear or nn.Linear(x.shape[-1], 4, dtype=x.dtype)
+        z: Tensor = self.linear(x)
+        return z
+
+
+def test_learnables_made_by_a_call_leave_the_second_derivative_open() -> None:
+    report = lm.check_layer(MadeByTheCall, 5, checks=["gradient"], show=False)
+    assert report["second-derivative"].summary == "means nothing while learnables-stable fails"

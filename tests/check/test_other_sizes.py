@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -337,3 +338,20 @@ def test_a_misfit_is_of_two_results() -> None:
     assert misfit(SkipDoesNotFit(), [torch.zeros(2, 3, 8)]) is None
     assert misfit(Positions(), [torch.zeros(2, 9, 3)]) is None
     assert misfit(PairsOfTorch(), [torch.zeros(2, 3, 7)]) is None
+    assert misfit(Masked(), [torch.zeros(2, 9, 3)]) is None, "nor a part of a mask that is as long as the longest input"
+
+
+class Masked(nn.Module):
+    """Mixes steps with earlier ones, by a mask for up to eight of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones(8, 8).tril())
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.shape[1]
+        return (x @ x.mT).masked_fill(self.get_buffer("mask")[:steps, :steps] == 0, -math.inf).softmax(-1) @ x
+
+
+def test_a_longest_input_is_no_fault() -> None:
+    assert asked("other-sizes", Masked, (6, 3)).status is Status.PASS

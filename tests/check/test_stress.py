@@ -77,7 +77,7 @@ def test_nan_that_is_silenced() -> None:
         outcome = asked("nan-in", layer, 40)
         assert outcome.status is Status.FAIL
         assert outcome.expected == "NaN out, for an observation that is NaN"
-        assert re.fullmatch(r"(\d+) numbers among the \1 outputs that follow it, 0 for one", outcome.found)
+        assert re.fullmatch(r"numbers in (\d+) of \1 outputs that follow it, 0 for one", outcome.found)
         assert outcome.cause == f"{operation} is given NaN there and returns none"
         assert outcome.fix == KEEPS_NAN
 
@@ -86,7 +86,7 @@ def test_a_single_nan_that_is_silenced() -> None:
     for function in (lambda x: x.nanmean(-1), lambda x: torch.fmax(x[:, 0], x[:, 1])):
         outcome = asked("nan-in", of(function), 2)
         assert outcome.expected == "NaN out, for a single input that is NaN"
-        assert re.fullmatch(rf"a number in each of the 1 outputs that follow it, {NUMBER} for one", outcome.found)
+        assert re.fullmatch(rf"numbers in 1 of 1 outputs that follow it, {NUMBER} for one", outcome.found)
         assert re.fullmatch(r"(nansum|fmax) is given NaN there and returns none", outcome.cause)
 
 

@@ -59,7 +59,9 @@ class GradientLayouts(_Used):
                     raise
                 refused = said(error)
                 line = own_line(error)
-                fix = "Use reshape() in place of view() in backward" if "view" in refused else "Make it contiguous() first"
+                strides = "contiguous" in refused or "stride" in refused
+                fix = "Make it contiguous() first" if strides else "Let backward take any strides"
+                fix = "Use reshape() in place of view() in backward" if "view" in refused else fix
                 return failed(
                     expected=f"the gradients of contiguous tensors, for {layout.text}",
                     found=refused,
@@ -84,6 +86,7 @@ class GradientLayouts(_Used):
         try:
             point.restore()
             plain = call(point.module, [_asking(x.contiguous().clone()) for x in xs])
+            right = pulled(point.module, [plain], [[d.clone(memory_format=torch.contiguous_format) for d in dz]])
             point.restore()
             made = call(point.module, [_asking(x) for x in xs])
         except Exception as error:
@@ -92,7 +95,6 @@ class GradientLayouts(_Used):
             return None
         if not all(map(_close, made.outputs, plain.outputs)) or not all(bool(z.isfinite().all()) for z in plain.outputs):
             return None
-        right = pulled(point.module, [plain], [[d.contiguous() for d in dz]])
         found = pulled(point.module, [made], [dz])
         if layout.of_input and layout.constant:  # of equal numbers the sum is settled, not which of them gets a maximum's share
             found, right = _summed(found, point), _summed(right, point)
@@ -106,7 +108,7 @@ class SecondDerivative(_Used):
 
     name = "second-derivative"
     expects = "a second derivative, or a refusal that says so"
-    needs = ("gradient-differences", "gradient-scale")
+    needs = ("learnables-stable", "gradient-differences", "gradient-scale")
 
     def measure(self, subject: Subject, mode: Measured) -> Finding:
         if "surrogate" in subject.traits:
@@ -207,14 +209,16 @@ class UsedTwice(_Used):
         calls = [call(point.module, list(map(_asking, x)), seed=i) for i, x in enumerate(xs)]
         if not all(map(_close, [z for c in calls for z in c.outputs], outputs)):
             return not_applicable("its output changes from call to call: no-hidden-state says so")
-        text = different(pulled(point.module, calls, [point.output_gradients] * 2), total)
+        text = different(pulled(point.module, calls, [point.output_gradients, point.output_gradients]), total)
         if not text:
             return passed("two calls in one graph: the sum of both gradients; .grad gets each once")
         return failed(
             expected=self.expects,
             found=text,
             cause=self._cause(point, xs, alone[0]),
-            fix="Hand what backward needs to it by memory (return z, memory) or ctx.save_for_backward, not by an attribute",
+            fix="Hand what backward needs, and what forward drew, to it by memory (return z, memory) or ctx.save_for_backward"
+            if _draws_in_backward(point)
+            else "Hand what backward needs to it by memory (return z, memory) or ctx.save_for_backward, not by an attribute",
         )
 
     def _alone(self, point: Point, xs: Sequence[Sequence[Tensor]]) -> tuple[list[dict[str, Tensor | None]], list[Tensor]]:
@@ -233,6 +237,8 @@ class UsedTwice(_Used):
         return {n: sum(found[1:], found[0]) if found else None for n, found in both.items()}
 
     def _cause(self, point: Point, xs: Sequence[Sequence[Tensor]], alone: dict[str, Tensor | None]) -> str:
+        if _draws_in_backward(point):
+            return "backward draws random numbers of its own, others than those of forward"
         point.restore()
         made = [call(point.module, list(map(_asking, x)), seed=i) for i, x in enumerate(xs)]
         named = pulled(point.module, made[:1], [point.output_gradients])
@@ -244,6 +250,14 @@ class UsedTwice(_Used):
 
 def _asking(x: Tensor) -> Tensor:
     return x.detach().requires_grad_(x.is_floating_point())
+
+
+def _draws_in_backward(point: Point) -> bool:
+    point.restore()
+    made = call(point.module, list(map(_asking, point.xs)))
+    before = torch.get_rng_state()
+    pulled(point.module, [made], [point.output_gradients])
+    return not torch.equal(before, torch.get_rng_state())
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

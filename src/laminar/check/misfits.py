@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,28 +16,42 @@ __all__ = ["misfit"]
 
 
 class _Watch(TorchDispatchMode):
-    """Notes the tensors of the first operation that fails, and its name."""
+    """Notes the tensors of the first operation that fails, its name, and whether one of them is the module's own.
 
-    def __init__(self) -> None:
+    Args:
+        own: the tensors of the module. What is computed from them alone, as the part of a mask, is its own, too.
+    """
+
+    def __init__(self, own: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
         self.operands: list[Tensor] | None = None
         self.operation = ""
+        self.of_module = False
+        self._own = {t.untyped_storage()._cdata: t for t in own}  # held, so that no other tensor takes its place
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = _tensors((args, kwargs))
+        own = [t.untyped_storage()._cdata in self._own for t in given]
         try:
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
         except Exception:
             if self.operands is None:
-                self.operands = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-                self.operation = func._overloadpacket.__name__
+                self.operands, self.operation, self.of_module = given, func._overloadpacket.__name__, any(own)
             raise
+        if own and all(own):
+            self._own.update((t.untyped_storage()._cdata, t) for t in _tensors(result))
+        return result
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [t for t in tree_leaves(values) if isinstance(t, Tensor)]
 
 
 def misfit(module: nn.Module, xs: Sequence[Tensor]) -> tuple[str, list[tuple[int, ...]]] | None:
     """Return the operation that fails in `module(*xs)` and the shapes of the results that do not fit; else None.
 
-    Where a learnable, a buffer or another tensor of the module itself does not fit, it was made for one size, which is no
-    fault.
+    Where a learnable, a buffer or another tensor of the module itself does not fit, or what is computed from these alone, it
+    was made for one size, or for sizes up to one, which is no fault.
 
     >>> class Halves(nn.Module):
     ...     def forward(self, x):
@@ -45,15 +59,12 @@ def misfit(module: nn.Module, xs: Sequence[Tensor]) -> tuple[str, list[tuple[int
     >>> misfit(Halves(), [Tensor(4, 7)])
     ('add', [(4, 4), (4, 3)])
     """
-    watch = _Watch()
+    watch = _Watch([*module.parameters(), *module.buffers(), *(k.value for k in tensors_kept(module))])
     try:
         with watch:
             run(module, xs)
     except Exception:
-        held = [*module.parameters(), *module.buffers(), *(k.value for k in tensors_kept(module))]
-        own = {t.untyped_storage().data_ptr() for t in held}
-        operands = [t for t in watch.operands or () if t.untyped_storage().data_ptr() not in own]
-        shapes = [tuple(t.shape) for t in operands]
-        if len(operands) == len(watch.operands or ()) and len(set(shapes)) > 1:
+        shapes = [tuple(t.shape) for t in watch.operands or ()]
+        if not watch.of_module and len(set(shapes)) > 1:
             return watch.operation, shapes
     return None

@@ -57,8 +57,7 @@ class Point:
         learnables: their names.
         tensors: the floating-point inputs ("x", or "x0", "x1") and the learnables, by name.
         base: all floating-point outputs at the point, one after the other.
-        output_gradients: normal numbers in the shapes of the floating-point outputs; 0 where these are not finite.
-        dz: the same, one after the other: how much each output counts in the sum whose slopes are taken.
+        dz: `output_gradients`, one after the other: how much each output counts in the sum whose slopes are taken.
         grain: the rounding of the outputs relative to the largest; 0 where it is that of float64.
         work: of one run, where 1 is about one small operation of torch.
     """
@@ -75,9 +74,9 @@ class Point:
         self._kept = [(m._buffers, key, b.clone()) for m in module.modules() for key, b in m._buffers.items() if b is not None]
         zs = [z for z in run(module, self.xs, seed=seed) if z.is_floating_point()]
         # what is nan or infinite has no slope: it does not count
-        self.output_gradients = [torch.where(z.isfinite(), dz, 0) for z, dz in zip(zs, output_gradients(zs), strict=True)]
+        self._output_gradients = [torch.where(z.isfinite(), dz, 0) for z, dz in zip(zs, output_gradients(zs), strict=True)]
         self.base = _joined(zs)
-        self.dz = _joined(self.output_gradients)
+        self.dz = _joined(self._output_gradients)
         self._draws = False
         before = torch.get_rng_state()  # seeding takes longer than a small layer: only those that draw are seeded each time
         with _Counting() as counting:  # type: ignore[no-untyped-call]  # torch leaves its constructor untyped
@@ -85,6 +84,11 @@ class Point:
         self.work = counting.work
         self._draws = not (torch.equal(before, torch.get_rng_state()) and _same(again, self.base))
         self.grain = grain_of(self)
+
+    @property
+    def output_gradients(self) -> list[Tensor]:
+        """Normal numbers in the shapes of the floating-point outputs, 0 where these are not finite: copies, to be written to."""
+        return [d.clone() for d in self._output_gradients]
 
     @property
     def step(self) -> float:

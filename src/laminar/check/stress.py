@@ -151,7 +151,7 @@ class _Nan:
         lost = following - int((~after.isfinite()).sum())
         if lost <= 0:
             return following, None
-        found = f"{lost} numbers among the {following} outputs that follow it"
+        found = f"numbers in {lost} of {following} outputs that follow it"
         return 0, self._failure("an observation that is NaN", found, after[after.isfinite()], broken)
 
     def single(self) -> Finding | None:
@@ -166,7 +166,7 @@ class _Nan:
                 after = self._outputs(broken)
                 if not bool(after.isfinite().all()):
                     continue
-                found = f"a number in each of the {int(depends.sum())} outputs that follow it"
+                found = f"numbers in {int(depends.sum())} of {int(depends.sum())} outputs that follow it"
                 return self._failure("a single input that is NaN", found, after[depends], broken)
         return None
 

@@ -117,7 +117,7 @@ class Layout:
 
     def laid_out(self, x: Tensor) -> Tensor:
         """Return the numbers of x, or the first of them again and again, with strides of this layout."""
-        if not x.is_floating_point():
+        if not x.is_floating_point() or not x.dim():
             return x
         if self.constant:
             return x.reshape(-1)[:1].clone().reshape((1,) * x.dim()).expand(x.shape)

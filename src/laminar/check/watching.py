@@ -44,7 +44,7 @@ class _Watch(TorchDispatchMode):
 
 
 def makes_nonfinite(module: nn.Module, xs: Sequence[Tensor], ordinary: Sequence[Tensor], *, backward: bool) -> str:
-    """Return the first operation that makes inf or NaN of finite numbers on `xs`; "" if none.
+    """Return the first operation that makes inf, -inf or NaN on `xs` where it was given none of that kind; "" if none.
 
     Args:
         module: it is copied.
@@ -86,11 +86,15 @@ def _floats(values: Any) -> list[Tensor]:
 
 
 def _starts_nonfinite(name: str, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
-    return name not in _UNFILLED and not _all_finite(outputs) and _all_finite(inputs)
+    if name in _UNFILLED or all(bool(t.isfinite().all()) for t in outputs):
+        return False
+    return not _kinds(outputs) <= _kinds(inputs)  # a mask of -inf may have come in, and inf come out
 
 
-def _all_finite(tensors: list[Tensor]) -> bool:
-    return all(bool(t.isfinite().all()) for t in tensors)
+def _kinds(tensors: list[Tensor]) -> set[str]:
+    """Return which numbers that are not finite are among those of some tensors."""
+    tests = {"nan": torch.isnan, "inf": torch.isposinf, "-inf": torch.isneginf}
+    return {kind for kind, test in tests.items() if any(bool(test(t).any()) for t in tensors)}
 
 
 def _drops_nan(name: str, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
