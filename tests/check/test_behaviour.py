@@ -408,3 +408,17 @@ def test_a_layer_that_cannot_be_copied_is_made_anew(check: str) -> None:
     with pytest.warns(FutureWarning):
         make()
     assert outcome(check, make, (4,)).status.value == "pass"
+
+
+class TakesOverTheDtype(nn.Module):
+    """Makes the input's dtype that of all new tensors."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.set_default_dtype(x.dtype)
+        return x * torch.ones(4)
+
+
+def test_a_default_dtype_set_to_that_of_the_input() -> None:
+    found = lm.check_layer(TakesOverTheDtype(), 4, checks=["input-unchanged"], show=False)["input-unchanged"]
+    assert found.expected == "torch.get_default_dtype() to be torch.float32 after a call in inference, as before"
+    assert found.found == "torch.float64"

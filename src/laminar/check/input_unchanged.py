@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,9 @@ class InputUnchanged(Check):
         for training in (False, True):
             mode = "training" if training else "inference"
             finding = _settings_changed(before, subject.built(training=training), subject.data(), mode)
+            with contextlib.suppress(Exception):  # what raises in float64 is the question of dtypes
+                exact = subject.built(torch.float64, training=training), subject.data(dtype=torch.float64)
+                finding = finding or _settings_changed(before, *exact, mode)  # a default dtype may be set to that of the input
             if finding is not None:
                 return finding
             for gradients in (True, False):
