@@ -80,6 +80,21 @@ def test_a_tensor_that_is_left_behind() -> None:
     assert outcome.fix == "Register it, so that .to() reaches it: self.register_buffer('table', tensor)"
 
 
+def test_tensors_in_a_list_that_are_left_behind() -> None:
+    class Tables(Table):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tables = [self.table]
+            del self.table
+
+        def __getattr__(self, name: str) -> Any:
+            return self.tables[0] if name == "table" else super().__getattr__(name)
+
+    outcome = asked("dtypes", Tables(), 5)
+    assert outcome.cause == "the tensor in the plain attribute 'tables[0]' is not converted with the layer"
+    assert outcome.fix == "Register each tensor of self.tables by itself: self.register_buffer(name, tensor)"
+
+
 def test_the_cause_is_not_claimed_where_another_fault_remains() -> None:
     class Both(Table):
         def forward(self, x: Tensor) -> Tensor:
@@ -330,3 +345,9 @@ OTHERS: list[tuple[nn.Module, Any]] = [
 def test_of_torch(layer: nn.Module, shape: Any) -> None:
     report = lm.check_layer(layer, shape, checks=["numerics"], show=False)
     assert [(o.check, o.summary) for o in report.failures] == []
+
+
+def test_complex_numbers_have_no_bfloat16() -> None:
+    outcome = asked("dtypes", of(lambda x: torch.complex(x[:, :3], x[:, 3:]).square().real), 6)
+    assert outcome.status is Status.PASS
+    assert outcome.summary.endswith("; torch has no bfloat16 for it")

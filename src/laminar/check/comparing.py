@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from laminar.check.running import leaves
+from laminar.check.running import leaves, real
 
-__all__ = ["ROUNDING", "Gap", "call", "declare", "gap", "taken"]
+__all__ = ["ROUNDING", "Gap", "call", "declare", "gap", "numbers", "taken"]
 
 ROUNDING = 1e-4
 """Differences below this share of the largest number are rounding: kernels sum in other orders for other batches."""
@@ -60,17 +60,18 @@ def gap(found: Sequence[Tensor], right: Sequence[Tensor]) -> Gap:
 
 
 def _gap(found: Tensor, right: Tensor) -> Gap:
-    a, b = _numbers(found), _numbers(right)
+    a, b = numbers(found), numbers(right)
     if not b.numel():
         return Gap(0.0, 0.0)
     same = (a == b) | (a.isnan() & b.isnan())
-    differences = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=float("inf"))
+    differences = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=float("inf"), posinf=float("inf"))
     size = torch.where(b.isfinite(), b.abs(), 0.0).max()
     return Gap(float(differences.max()), float(size))
 
 
-def _numbers(z: Tensor) -> Tensor:
-    return (torch.view_as_real(z) if z.is_complex() else z).detach().double()
+def numbers(z: Tensor) -> Tensor:
+    """Return the numbers of any tensor as real ones, in float64 and on the CPU."""
+    return real(z.detach()).double().cpu()
 
 
 def call(module: nn.Module, xs: Sequence[Tensor]) -> list[Tensor]:

@@ -18,7 +18,6 @@ from laminar.check.running import leaves, output_gradients, without_backward
 from laminar.check.storages import format_bytes, peak, saved
 from laminar.check.subject import BATCH, Subject
 from laminar.check.words import said
-from laminar.layers.base import Layer
 
 __all__ = ["Memory", "Time"]
 
@@ -71,7 +70,7 @@ def _step(subject: Subject, batch: int, *, own: bool = True) -> _Step:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layer = subject.built(shapes=subject.given).to(device)
-    if not own and isinstance(layer, Layer):
+    if not own:
         layer = without_backward(layer)
     inputs = [x.to(device).requires_grad_(x.is_floating_point()) for x in subject.data(batch, shapes=subject.given)]
     step = _Step(layer, inputs, [])

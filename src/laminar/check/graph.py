@@ -1,8 +1,8 @@
-"""The tensors at the bottom of an autograd graph: whatever a call learned from, wherever it is kept."""
+"""The graph that autograd has of a call: its nodes, and the tensors at its bottom, which are whatever the call learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from laminar.check.running import leaves
 from laminar.seeding import seed_all
 
-__all__ = ["called", "graph_leaves"]
+__all__ = ["called", "graph_leaves", "graph_nodes"]
 
 
 def called(module: nn.Module, xs: Sequence[Tensor], *, seed: int = 0) -> list[Tensor]:
@@ -28,21 +28,23 @@ def graph_leaves(zs: Iterable[Tensor]) -> list[Tensor]:
     >>> graph_leaves([(w * x).sum(), w]) == [w]
     True
     """
-    found: dict[int, Tensor] = {}
+    zs = list(zs)
+    found = {id(z): z for z in zs if z.grad_fn is None and z.requires_grad}
+    for node in graph_nodes(zs):
+        variable = getattr(node, "variable", None)  # of an AccumulateGrad node
+        if isinstance(variable, Tensor):
+            found[id(variable)] = variable
+    return list(found.values())
+
+
+def graph_nodes(zs: Iterable[Tensor]) -> Iterator[Any]:
+    """Yield every node of the graph behind `zs`, each once."""
     seen: set[Any] = set()
-    waiting: list[Any] = []
-    for z in zs:
-        if z.grad_fn is not None:
-            waiting.append(z.grad_fn)
-        elif z.requires_grad:
-            found[id(z)] = z
+    waiting: list[Any] = [z.grad_fn for z in zs if z.grad_fn is not None]
     while waiting:
         node = waiting.pop()
         if node in seen:
             continue
         seen.add(node)
-        variable = getattr(node, "variable", None)  # of an AccumulateGrad node
-        if isinstance(variable, Tensor):
-            found[id(variable)] = variable
+        yield node
         waiting.extend(before for before, _ in node.next_functions if before is not None)
-    return list(found.values())

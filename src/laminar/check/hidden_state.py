@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from laminar.check.base import Check, register
 from laminar.check.comparing import Gap, call, declare, gap
 from laminar.check.outcome import Finding, failed, not_applicable, passed
+from laminar.check.plain import attribute_path
 from laminar.check.running import copied
 from laminar.check.subject import BATCH, Subject
 from laminar.seeding import seed_all
@@ -90,7 +91,7 @@ class _History:
                 other = copied(module)
                 _put_back(other, before, path, name)
                 if not gap(self.call(other, steps[-1]), self.first(steps[-1])).seen:
-                    return ".".join(filter(None, ["self", path, name]))
+                    return attribute_path(path, name)
         return ""
 
     def overwritten(self) -> bool:

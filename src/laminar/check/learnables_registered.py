@@ -73,9 +73,10 @@ def _by_identity(tensors: Iterator[nn.Parameter]) -> Tensors:
 def _reached(module: nn.Module, xs: Sequence[Tensor]) -> Tensors:
     """Return the tensors that one call learned from; of a layer with a hand-written backward, those that its forward read."""
     found = graph_leaves(called(module, xs))
-    if isinstance(module, Layer) and module._overrides_backward:
+    plain = without_backward(module)
+    if plain is not module:
         with contextlib.suppress(RuntimeError):  # a forward that autograd cannot follow
-            found += graph_leaves(called(without_backward(module), xs))
+            found += graph_leaves(called(plain, xs))
     return {id(t): t for t in found}
 
 

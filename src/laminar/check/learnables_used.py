@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
+from laminar.check.comparing import numbers
 from laminar.check.graph import called, graph_leaves
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
 from laminar.check.running import copied, gradients, run, without_backward
 from laminar.check.subject import BATCH, Subject
 from laminar.check.words import listed, named
-from laminar.layers.base import Layer
 from laminar.seeding import generator
 
 __all__ = ["LearnablesUsed"]
@@ -106,12 +106,11 @@ def _in_forward(module: nn.Module, xs: Sequence[Tensor], seed: int) -> list[str]
     """Return the learnables to which autograd finds a path from the output of forward."""
     module = copied(module)
     names = {id(p): name for name, p in module.named_parameters() if p.requires_grad and p.is_floating_point()}
-    plain = without_backward(module) if isinstance(module, Layer) and module._overrides_backward else module
     try:
-        reached = graph_leaves(called(plain, xs, seed=seed))
+        zs = called(without_backward(module), xs, seed=seed)
     except RuntimeError:  # a forward that autograd cannot follow: all may have a part in it
         return list(names.values())
-    return [names[id(t)] for t in reached if id(t) in names]
+    return [names[id(t)] for t in graph_leaves(zs) if id(t) in names]
 
 
 def _change(module: nn.Module, xs: Sequence[Tensor], name: str, seed: int, before: Sequence[Tensor]) -> float:
@@ -129,7 +128,7 @@ def _change(module: nn.Module, xs: Sequence[Tensor], name: str, seed: int, befor
 def _difference(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape:
         return float("inf")
-    a, b = a.double(), b.double()
+    a, b = numbers(a), numbers(b)
     finite = a.isfinite() & b.isfinite()
     size = float(a[finite].abs().max()) if finite.any() else 0.0
     change = float((a - b)[finite].abs().max()) if finite.any() else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from laminar.check.blame import of_checker
+from laminar.check.graph import called, graph_nodes
 from laminar.check.mistakes import Mistake, Right, compared
-from laminar.check.running import gradients, leaves, without_backward
+from laminar.check.running import gradients, without_backward
 from laminar.check.slopes import Point
 from laminar.check.subject import BATCH, Subject
 from laminar.check.words import said
@@ -80,19 +80,9 @@ class Measured:
         self.point.restore()
         with torch.enable_grad():
             inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in self.point.xs]
-            ends = leaves(self.module(*inputs))
-        names: set[str] = set()
-        seen: set[Any] = set()
-        queue: list[Any] = [z.grad_fn for z in ends if z.grad_fn]
-        while queue:
-            node = queue.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if isinstance(node, BackwardCFunction):
-                names.add(f"{type(node).__name__.removesuffix('Backward')}.backward")
-            queue.extend(after for after, _ in node.next_functions if after)
-        return " or ".join(sorted(names))
+            zs = called(self.module, inputs)
+        written = [type(node).__name__ for node in graph_nodes(zs) if isinstance(node, BackwardCFunction)]
+        return " or ".join(sorted({f"{name.removesuffix('Backward')}.backward" for name in written}))
 
     @cached_property
     def error(self) -> Exception | None:
@@ -112,7 +102,6 @@ class Measured:
         Raises:
             Exception: whatever autograd raises.
         """
-        assert isinstance(self.module, Layer)
         self.point.restore()
         return gradients(without_backward(self.module), self.point.xs, dz=self.point.output_gradients).named()
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from laminar.check.base import Check, register
 from laminar.check.blame import own_line
+from laminar.check.comparing import gap
 from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import run
 from laminar.check.subject import Subject
@@ -101,9 +101,9 @@ def _of_hidden(subject: Subject, before: Sequence[Tensor]) -> Finding | None:
     hidden: list[nn.Module] = []
     with _unreached(module, hidden, switch_off=True):
         after = run(module, subject.data())
-    if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
+    change = gap(after, before).difference
+    if not change:
         return None
-    change = max(float((a.double() - b.double()).abs().max()) for a, b in zip(before, after, strict=True) if a.numel())
     return failed(
         expected="eval() to reach every module that runs",
         found=f"{listed(sorted({type(sub).__name__ for sub in hidden}))} still in training mode, output off by {change:.2g}",

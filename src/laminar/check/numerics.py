@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from laminar.check.base import Check, register
 from laminar.check.narrowing import narrowed
 from laminar.check.outcome import Finding, failed, not_applicable, passed
+from laminar.check.plain import tensors_kept
 from laminar.check.precision import (
     BFLOAT16,
     FLOAT32,
@@ -52,6 +53,7 @@ def no_kernel(error: Exception, dtype: torch.dtype) -> bool:
     if "could not create a primitive" in text:  # oneDNN, on a processor without this dtype
         return True
     refused = ("not implemented for", "not supported", "unsupported", "does not support", "low precision dtypes")
+    refused += ("only supported for", "only supports", f"tensors but got {name_of(dtype)}")  # of complex numbers, for one
     return name_of(dtype) in text and any(phrase in text for phrase in refused)
 
 
@@ -139,19 +141,19 @@ def _tensor_left_behind(subject: Subject) -> tuple[str, str] | None:
             return None
     if not names:
         return None
-    fix = f"Register it, so that .to() reaches it: self.register_buffer({names[0].rsplit('.', 1)[-1]!r}, tensor)"
+    attribute = names[0].rpartition(".")[2].partition("[")[0]
+    fix = f"Register it, so that .to() reaches it: self.register_buffer({attribute!r}, tensor)"
+    if names[0].endswith("]"):
+        fix = f"Register each tensor of self.{names[0].partition('[')[0]} by itself: self.register_buffer(name, tensor)"
     return f"the tensor in the plain attribute {names[0]!r} is not converted with the layer", fix
 
 
 def _convert_attributes(module: nn.Module, dtype: torch.dtype) -> list[str]:
     """Convert floating-point tensors in plain attributes, and return which were of another dtype."""
-    found = []
-    for path, sub in module.named_modules():
-        for name, value in list(vars(sub).items()):
-            if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != dtype:
-                setattr(sub, name, value.detach().to(dtype))
-                found.append(f"{path}.{name}" if path else name)
-    return found
+    others = [k for k in tensors_kept(module) if k.value.is_floating_point() and k.value.dtype != dtype]
+    for found in others:
+        found.put(found.value.detach().to(dtype))
+    return [found.path.removeprefix("self.") for found in others]
 
 
 def _errors(subject: Subject, dtype: torch.dtype, *, training: bool) -> list[Deviation]:

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from laminar.check.base import Check, register
+from laminar.check.comparing import gap
 from laminar.check.misfits import misfit
 from laminar.check.outcome import Finding, failed, not_applicable, passed
-from laminar.check.running import copied, relative_error
+from laminar.check.running import copied
 from laminar.check.sizes_tried import BATCH_OF_SIZES, Axis, Sizes, Tried, axes_of
 from laminar.check.subject import Subject
 from laminar.check.words import said
@@ -23,7 +24,6 @@ __all__ = ["OtherSizes"]
 
 _STEPS = 7  # with the size in use: four lengths of each parity, two multiples of 4
 _FURTHER = 16  # where one length among these was kept: two multiples of 8
-_ROUNDING = 1e-4  # float32, in sums of another order
 
 
 @register
@@ -228,10 +228,10 @@ def _left_behind(sizes: Sizes, line: Sequence[Tried]) -> Finding | None:
         if any(a is not b for a, b in itertools.zip_longest(own, other.parameters())):
             expected = f"the same parameters when {tried.text} comes after {line[0].text}"
             return failed(expected=expected, found="others in their place", fix="Declare learnables in build(shape) only")
-        error = max((relative_error(a, b) for a, b in zip(late.outputs, early.outputs, strict=False)), default=0.0)
-        if error > _ROUNDING:
+        by = gap(late.outputs, early.outputs)
+        if late.outputs and by.seen:
             shapes = [" and ".join(format_shape(z.shape) for z in t.outputs) for t in (late, early)]
-            off = f"{shapes[0]}, not {shapes[1]}" if shapes[0] != shapes[1] else f"an output that is off by {error:.2g}"
+            off = f"{shapes[0]}, not {shapes[1]}" if shapes[0] != shapes[1] else f"an output that is off by {by.relative:.2g}"
             return failed(
                 expected=f"the same for {tried.text} from a layer built for {line[0].text} as from one built for {tried.text}",
                 found=f"{off}, with the same learnables",

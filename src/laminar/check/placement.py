@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from laminar.check.base import Check, register
 from laminar.check.blame import of_checker, own_line
+from laminar.check.comparing import ROUNDING
 from laminar.check.devices import DeviceError, SecondDevice, second_device
-from laminar.check.differences import ROUNDING, SAME, largest_difference
+from laminar.check.differences import SAME, largest_difference
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.plain import Kept, class_tensors, kept, tensors_kept
 from laminar.check.running import Gradients, copied, gradients, leaves, output_gradients, run

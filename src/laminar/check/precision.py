@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from laminar.check.running import Gradients, copied, gradients, output_gradients
+from laminar.check.running import Gradients, copied, gradients, output_gradients, real
 from laminar.check.subject import Subject
 from laminar.shapes import Shape
 
@@ -104,8 +104,7 @@ def described(deviation: Deviation) -> str:
 
 def floats(zs: Sequence[Tensor]) -> list[Tensor]:
     """Return those of `zs` that are no whole numbers; complex ones as pairs of real ones."""
-    real = (torch.view_as_real(z.resolve_conj()) if z.is_complex() else z for z in zs)
-    return [z for z in real if z.is_floating_point()]
+    return [z for z in map(real, zs) if z.is_floating_point()]
 
 
 def modes_of(subject: Subject) -> tuple[bool, ...]:

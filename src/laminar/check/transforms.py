@@ -15,7 +15,8 @@ from torch.func import functional_call, grad, vmap
 
 from laminar.check.base import Check, register
 from laminar.check.blame import of_checker, own_line
-from laminar.check.differences import ROUNDING, SAME, Difference, largest_difference
+from laminar.check.comparing import ROUNDING
+from laminar.check.differences import SAME, Difference, largest_difference
 from laminar.check.outcome import Finding, failed, not_applicable, noted, passed
 from laminar.check.running import Gradients, copied, gradients, leaves, output_gradients, run
 from laminar.check.subject import Subject
