@@ -335,3 +335,38 @@ class MadeByTheCall(nn.Module):
 def test_learnables_made_by_a_call_leave_the_second_derivative_open() -> None:
     report = lm.check_layer(MadeByTheCall, 5, checks=["gradient"], show=False)
     assert report["second-derivative"].summary == "means nothing while learnables-stable fails"
+
+
+class SumOfSteps(lm.Layer):
+    """a times the sum over the steps so far; backward takes z for the sum, which is right while a is 1."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.a = self.learnable((), init="ones")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.cumsum(-1) * self.a
+
+    def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> tuple[Tensor, Tensor]:
+        return dz.flip(-1).cumsum(-1).flip(-1) * self.a, (dz * z).sum()
+
+
+def test_a_factor_that_is_a_learnable() -> None:
+    outcome = asked(SumOfSteps(), (6,))["gradient-scale"]
+    assert re.fullmatch(r"the factor of the gradient of a is a, [\d.]+ here", outcome.cause)
+    assert outcome.fix == "Take the factor a, which changes as it learns, out of the gradient of a"
+
+
+class LargestOverSteps(nn.Module):
+    """A map, the maximum over the steps, and a map of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = nn.Linear(3, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.after(self.before(x).amax(1))
+        return z
+
+
+def test_ties_that_meet_again_in_a_sum() -> None:
+    assert asked(LargestOverSteps(), (6, 3), checks=["gradient-kinks"]).failures == []

@@ -275,3 +275,20 @@ class Blur(nn.Module):
 def test_smaller_shapes_are_tried_for_real() -> None:
     subject = Subject(Blur(20), [(20, 24, 24)])
     assert subject.shapes == ((20, 6, 5),)
+
+
+class Codebook(nn.Module):
+    """Replaces what comes in by the nearest of some learned vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        nearest: Tensor = self.table(torch.cdist(x, self.table.weight).argmin(-1))
+        return x + (nearest - x).detach()
+
+
+def test_a_table_for_what_is_computed_gets_normal_numbers() -> None:
+    assert Subject(Codebook(), [(4,)]).data()[0].is_floating_point()
+    assert not Subject(nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 2)), [(5,)]).data()[0].is_floating_point()

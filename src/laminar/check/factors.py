@@ -51,7 +51,7 @@ def common_factor(found: Tensor, right: Tensor, *, tolerance: float) -> float | 
     return c
 
 
-def power_of(before: float, after: float, lengths: tuple[int, int]) -> int | None:
+def power_of(before: float, after: float, lengths: tuple[float, float]) -> int | None:
     """Return how a factor follows a length that changed: 1, -1 or 0; None where it follows in another way.
 
     >>> power_of(0.25, 0.125, (4, 8)), power_of(2.0, 2.0, (4, 8)), power_of(2.0, 3.0, (4, 8))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import torch
+
 from laminar.check.blame import of_checker
 from laminar.check.factors import Axis, common_factor, constant_text, power_of, product_text
 from laminar.check.measured import Measured, measured
@@ -16,6 +18,7 @@ from laminar.shapes import Shape
 __all__ = ["Scaled", "factor_of", "scaled"]
 
 _MORE = BATCH + 3  # observations in the batch that tells what a factor follows
+_CHANGE = 1.25  # of a learnable, to see whether a factor follows it
 _SAME = {False: 1e-4, True: 1e-2}  # what two measurements of one factor agree to; of coarse outputs
 
 
@@ -65,11 +68,31 @@ def _scaled(subject: Subject, mode: Measured, name: str) -> Scaled | None:
     others = [factor_of(measured(subject, training=mode.training, batch=n, seed=1), name) for n in (BATCH, _MORE)]
     if others[0] is None or others[1] is None or not math.isclose(factor, others[0], rel_tol=_SAME[mode.point.grain > 0]):
         return None
+    learned = _learned(subject, mode, name, factor)
+    if learned:
+        fix = f"Take the factor {learned}, which changes as it learns, out of the gradient of {name}"
+        return Scaled(name, factor, f"the factor of the gradient of {name} is {learned}, {constant_text(factor)} here", fix)
     axes = _followed(subject, mode, name, factor, others[1])
     if axes is None:
         text = f"Divide the gradient of {name} by {constant_text(factor)}, in a batch of {BATCH}"
         return Scaled(name, factor, "", text)
     return _explained(name, factor, others[1], axes, summed=name in mode.point.learnables)
+
+
+def _learned(subject: Subject, mode: Measured, name: str, factor: float) -> str:
+    """Return which learnable, of a single number, the factor is, "a" or "1 / a"; "" where it is none."""
+    for learnable in mode.point.learnables:
+        value = mode.point.tensors[learnable]
+        if value.numel() != 1 or not float(value):
+            continue
+        module = subject.built(torch.float64, training=mode.training)
+        with torch.no_grad():
+            module.get_parameter(learnable).mul_(_CHANGE)
+        again = factor_of(Measured(module, subject.data(BATCH, torch.float64)), name)
+        power = power_of(factor, again, (float(value), _CHANGE * float(value))) if again else None
+        if power and math.isclose(factor, float(value) ** power, rel_tol=1e-4):
+            return learnable if power > 0 else f"1 / {learnable}"
+    return ""
 
 
 def _followed(subject: Subject, mode: Measured, name: str, factor: float, with_more: float) -> list[Axis] | None:

@@ -87,7 +87,7 @@ class Point:
 
     @property
     def output_gradients(self) -> list[Tensor]:
-        """Normal numbers in the shapes of the floating-point outputs, 0 where these are not finite: copies, to be written to."""
+        """Normal numbers in the shapes of the floating-point outputs, 0 where these are not finite; copies."""
         return [d.clone() for d in self._output_gradients]
 
     @property

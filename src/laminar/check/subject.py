@@ -138,9 +138,19 @@ class Subject:
         """Whether the shapes in use are smaller than those given."""
         return self.shapes != self.given
 
-    @property
+    @cached_property
     def _whole(self) -> bool:
-        return any(map(takes_whole_numbers, self._prototype.modules()))
+        """Whether it looks its inputs up in a table; one that looks up what it computes takes normal numbers, too."""
+        if not any(map(takes_whole_numbers, self._prototype.modules())):
+            return False
+        random = generator(self.seed, "data")
+        try:
+            run(self.fresh(), [torch.randn(BATCH, *shape, generator=random) for shape in self.given])
+        except Exception as error:
+            if of_checker(error):
+                raise
+            return True
+        return False
 
     def _outputs_for(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] | None:
         try:
