@@ -10,7 +10,7 @@ from torch import nn
 
 import laminar as lm
 from laminar import layers as L
-from laminar.check import cost, devices, measured, running, second, sizes_tried, storages, stress, transforms, uses
+from laminar.check import cost, devices, measured, nan_in, running, second_derivative, sizes_tried, storages, transforms, uses
 from laminar.check.blame import of_checker
 from laminar.check.outcome import Status
 
@@ -41,10 +41,10 @@ def test_whose_an_error_is() -> None:
         ("gradient-differences", measured, "Point"),
         ("gradient-scale", measured, "gradients"),
         ("gradient-layouts", uses, "leaves"),
-        ("second-derivative", second, "leaves"),
+        ("second-derivative", second_derivative, "leaves"),
         ("used-twice", uses, "seed_all"),
         ("other-sizes", sizes_tried, "run"),
-        ("nan-in", stress, "_OTHERS"),
+        ("nan-in", nan_in, "_OTHERS"),
         ("device-moves", devices, "_FromNumbers"),
         ("vmap", transforms, "vmap"),
         ("compile", transforms, "gradients"),

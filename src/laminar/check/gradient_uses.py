@@ -12,7 +12,7 @@ from laminar.check.base import Check, register
 from laminar.check.blame import of_checker, own_line
 from laminar.check.measured import Measured, modes_of, refusal
 from laminar.check.outcome import Finding, failed, not_applicable, passed
-from laminar.check.second import Unclear, second_of
+from laminar.check.second_derivative import Unclear, second_of
 from laminar.check.slopes import Point
 from laminar.check.subject import Subject
 from laminar.check.uses import LAYOUTS, Layout, after_backward, call, different, frozen, pulled

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
-from laminar.check.common import in_common
 from laminar.check.graph import called, graph_leaves
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.plain import Kept, kept
 from laminar.check.running import without_backward
+from laminar.check.shared import in_common
 from laminar.check.subject import Subject
 from laminar.check.words import listed, named
 from laminar.layers.base import Layer

@@ -7,10 +7,10 @@ import itertools
 from torch import nn
 
 from laminar.check.base import Check, register
-from laminar.check.common import in_common
 from laminar.check.graph import called, graph_leaves
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.plain import kept
+from laminar.check.shared import in_common
 from laminar.check.subject import BATCH, Subject
 from laminar.check.words import listed, named
 from laminar.shapes import format_shape
