@@ -40,7 +40,8 @@ from check.gradient_layers import (
     WrongPower,
     WrongShape,
 )
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import laminar as lm
 from laminar.check.outcome import Status
@@ -351,3 +352,21 @@ def test_a_fault_is_named(case: Case) -> None:
     assert outcome.status is Status.FAIL
     said = [re.sub(r"line \d+:", "line {N}:", text) for text in (outcome.expected, outcome.found, outcome.cause, outcome.fix)]
     assert said == [case.expected, case.found, case.cause, case.fix]
+
+
+class HalvesOfPairs(lm.Layer):
+    """Means of pairs of steps; an odd one out is left away, but not by backward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool1d(x, 2)
+
+    def backward(self, x: Tensor, z: Tensor, dz: Tensor) -> Tensor:
+        return F.interpolate(dz, size=x.shape[-1]) / 2
+
+
+def test_a_backward_for_even_lengths_only() -> None:
+    outcome = lm.check_layer(HalvesOfPairs(), (3, 6), checks=["gradient-differences"], show=False)["gradient-differences"]
+    assert outcome.expected == "right gradients for inputs of (3, 7), too"
+    assert " of 84 numbers of x are wrong, most of all x[" in outcome.found
+    assert outcome.cause == "for (3, 6) they are right"
+    assert outcome.fix == ("Let backward take sizes from its inputs; mind what is left over where a length does not divide")

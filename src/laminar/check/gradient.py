@@ -10,6 +10,7 @@ import torch
 
 from laminar.check.base import Check, register
 from laminar.check.blame import own_line
+from laminar.check.elsewhere import wrong_elsewhere
 from laminar.check.factors import constant_text
 from laminar.check.kinks import AtKink, at_kinks, at_ties, outside
 from laminar.check.measured import Measured, modes_of, refusal
@@ -109,6 +110,9 @@ class GradientDifferences(_AgainstTruth):
                 return not_applicable(_SCALED)
             numbers += sum(len(r.where) for r in rights.values())
             kinks += sum(mode.undecided(n) for n in mode.names)
+            finding = wrong_elsewhere(subject, mode)
+            if finding:
+                return finding
             largest = max([largest, *(_off(mode, n, rights[n]) for n in mode.names)])
         if kinks > numbers / 2:
             return not_applicable(f"the function is not smooth, or not finite, at {kinks} of {numbers} numbers")

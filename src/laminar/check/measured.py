@@ -126,6 +126,20 @@ class Measured:
             self._mistakes[name] = self._looked_for(name)
         return self._mistakes[name]
 
+    def wrong_along(self, name: str) -> bool:
+        """Return whether a gradient is wrong along random directions, which see all numbers at once."""
+        tensor, gradient = self.point.tensors[name], self.found[name]
+        random = torch.Generator().manual_seed(11)
+        ways = [torch.randn(tensor.shape, generator=random, dtype=torch.float64) for _ in range(_DIRECTIONS)]
+        slopes = self.point.along([{name: way} for way in ways])
+        for way, central, spread in zip(ways, slopes.central, slopes.spread, strict=True):
+            along = 0.0 if gradient is None else float((gradient * way).sum())
+            size = max(float(central.abs()), 0.0 if gradient is None else float(gradient.norm()))
+            slack = self.point.tolerance * size + 4 * self.point.floor + float(spread)
+            if bool(central.isfinite()) and not abs(along - float(central)) <= slack:
+                return True
+        return False
+
     def mistakes(self) -> list[Mistake]:
         """Return what is wrong with the gradients in use, by central differences."""
         return [m for m in map(self.mistake, self.names) if m]
@@ -180,24 +194,10 @@ class Measured:
         mistake = self._confirmed(compared(name, found, self.right(name), shape))
         total = self.point.tensors[name].numel()
         seen = len(self.right(name).where)
-        if seen < min(total, _ON_FAILURE) and (mistake or self._wrong_along(name)):
+        if seen < min(total, _ON_FAILURE) and (mistake or self.wrong_along(name)):
             self._rights[name] = self._differences(name, self._places(name, _ON_FAILURE))
             mistake = self._confirmed(compared(name, found, self._rights[name], shape))
         return mistake
-
-    def _wrong_along(self, name: str) -> bool:
-        """Whether the gradient is wrong along random directions, which see all numbers at once."""
-        tensor, gradient = self.point.tensors[name], self.found[name]
-        random = torch.Generator().manual_seed(11)
-        ways = [torch.randn(tensor.shape, generator=random, dtype=torch.float64) for _ in range(_DIRECTIONS)]
-        slopes = self.point.along([{name: way} for way in ways])
-        for way, central, spread in zip(ways, slopes.central, slopes.spread, strict=True):
-            along = 0.0 if gradient is None else float((gradient * way).sum())
-            size = max(float(central.abs()), 0.0 if gradient is None else float(gradient.norm()))
-            slack = self.point.tolerance * size + 4 * self.point.floor + float(spread)
-            if bool(central.isfinite()) and not abs(along - float(central)) <= slack:
-                return True
-        return False
 
     def _confirmed(self, mistake: Mistake | None) -> Mistake | None:
         """Leave out what larger steps call right: curvature or rounding can deceive one step, hardly both."""
