@@ -9,7 +9,7 @@ from laminar.check.base import Check, register
 from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import run
 from laminar.check.subject import BATCH, Subject
-from laminar.check.words import said
+from laminar.check.words import mode_name, said, shapes_text
 from laminar.errors import LaminarError
 from laminar.shapes import format_shape
 
@@ -35,7 +35,7 @@ class BatchSizes(Check):
             found = f"{said(error)}, for {_inputs(subject, BATCH + 1)} in inference mode"
             return failed(expected=f"an output for a batch of {BATCH + 1}", found=found, fix=_FIX)
         if all(axis is None for axis in axes):
-            found = " and ".join(format_shape(z.shape) for z in run(subject.built(training=False), subject.data()))
+            found = shapes_text(z.shape for z in run(subject.built(training=False), subject.data()))
             return failed(
                 expected=f"an output for every observation: an axis of length {BATCH} for a batch of {BATCH}",
                 found=f"{found}, and no axis that grows with the batch",
@@ -58,7 +58,7 @@ def _tried(subject: Subject, module: nn.Module, training: bool) -> tuple[Finding
     """Run one batch after the other through `module`; return the failure, or None and a remark."""
     axes, remark = subject.batch_axes, ""
     wanted: list[tuple[torch.Size, bool]] = []
-    mode = "training" if training else "inference"
+    mode = mode_name(training)
     for batch in _SIZES:
         try:
             zs = run(module, subject.data(batch))
@@ -96,4 +96,4 @@ def _not_finite(z: Tensor, mode: str) -> Finding:
 
 
 def _inputs(subject: Subject, batch: int) -> str:
-    return " and ".join(format_shape(x.shape) for x in subject.data(batch))
+    return shapes_text(x.shape for x in subject.data(batch))

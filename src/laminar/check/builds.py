@@ -11,9 +11,8 @@ from laminar.check.blame import own_line
 from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import leaves, run
 from laminar.check.subject import Subject
-from laminar.check.words import said
+from laminar.check.words import mode_name, said, shapes_text
 from laminar.layers.base import Layer
-from laminar.shapes import format_shape
 from laminar.snapshots import is_unbuilt
 
 __all__ = ["Builds", "Described"]
@@ -30,9 +29,9 @@ class Builds(Check):
     def run(self, subject: Subject) -> Finding:
         xs = subject.data()
         unbuilt = any(map(is_unbuilt, subject.prototype.modules()))
-        for mode in ("training", "inference") if unbuilt else ("training",):  # shapes are found by a run in inference mode
-            module = subject.fresh()
-            module.train(mode == "training")
+        for training in (True, False) if unbuilt else (True,):  # shapes are found by a run in inference mode
+            module, mode = subject.fresh(), mode_name(training)
+            module.train(training)
             try:
                 zs = leaves(module(*xs))
             except Exception as error:
@@ -52,7 +51,7 @@ class Builds(Check):
 
 
 def _shapes(tensors: Sequence[Tensor]) -> str:
-    return " and ".join(format_shape(t.shape) for t in tensors)
+    return shapes_text(t.shape for t in tensors)
 
 
 @register

@@ -16,6 +16,7 @@ from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.plain import attribute_path
 from laminar.check.running import copied
 from laminar.check.subject import BATCH, Subject
+from laminar.check.words import mode_name
 from laminar.seeding import seed_all
 
 __all__ = ["NoHiddenState"]
@@ -201,7 +202,7 @@ class NoHiddenState(Check):
 
 def _after_others(subject: Subject, history: _History, steps: Sequence[_Step], by: Gap) -> Finding:
     last = steps[-1]
-    mode = "training" if last.training else "inference"
+    mode = mode_name(last.training)
     between = "a call in training" if steps[-2].training != last.training else "other calls"
     attribute = history.kept_in(steps)
     register = 'self.register_buffer("kept", torch.zeros(shape)) in __init__'
@@ -235,7 +236,7 @@ def _mode_switched(history: _History) -> Finding | None:
     for training in (False, True):
         modes = history.modes_after(_Step("A", training))
         if any(mode != training for mode in modes):
-            wanted = "training" if training else "inference"
+            wanted = mode_name(training)
             return failed(
                 expected=f"a layer in {wanted} to be in {wanted} after a call",
                 found=f"modules in the other mode: {sum(mode != training for mode in modes)} of {len(modes)}",

@@ -16,6 +16,7 @@ from laminar.check.outcome import Finding, failed, passed
 from laminar.check.running import leaves, output_gradients
 from laminar.check.settings import settings
 from laminar.check.subject import Subject
+from laminar.check.words import mode_name
 
 __all__ = ["InputUnchanged"]
 
@@ -94,7 +95,7 @@ class InputUnchanged(Check):
         torch.set_grad_enabled(True)
         before = settings()
         for training in (False, True):
-            mode = "training" if training else "inference"
+            mode = mode_name(training)
             finding = _settings_changed(before, subject.built(training=training), subject.data(), mode)
             with contextlib.suppress(Exception):  # what raises in float64 is the question of dtypes
                 exact = subject.built(torch.float64, training=training), subject.data(dtype=torch.float64)

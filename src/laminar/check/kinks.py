@@ -12,6 +12,7 @@ from torch import Tensor
 
 from laminar.check.measured import Measured
 from laminar.check.subject import Subject
+from laminar.check.words import place_text
 from laminar.seeding import generator
 
 __all__ = ["AtKink", "at_kinks", "at_ties", "outside"]
@@ -126,14 +127,10 @@ def _place(name: str, place: Place, tensor: Tensor) -> str:
     if len(place) > 2:
         first = np.unravel_index(place[0], tuple(tensor.shape))[0]
         return f"all of {name}[{first}] together"
-    return " and ".join(name + _index(i, tensor) for i in place) + (" together" if len(place) > 1 else "")
+    return " and ".join(name + place_text(i, tensor.shape) for i in place) + (" together" if len(place) > 1 else "")
 
 
 def _moved(tensor: Tensor, place: Place) -> Tensor:
     way = torch.zeros(tensor.numel(), dtype=torch.float64)
     way[list(place)] = 1
     return way.reshape(tensor.shape)
-
-
-def _index(flat: int, tensor: Tensor) -> str:
-    return str([int(i) for i in np.unravel_index(flat, tuple(tensor.shape))]) if tensor.dim() else ""

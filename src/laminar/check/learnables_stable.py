@@ -12,7 +12,7 @@ from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.plain import kept
 from laminar.check.shared import in_common
 from laminar.check.subject import BATCH, Subject
-from laminar.check.words import listed, named
+from laminar.check.words import listed, mode_name, named
 from laminar.shapes import format_shape
 
 __all__ = ["LearnablesStable"]
@@ -78,7 +78,7 @@ def _after_call(subject: Subject, module: nn.Module, training: bool, batch: int,
         return None
     reached = graph_leaves(zs)
     after = dict(module.named_parameters())
-    call = f"{'a' if number else 'the first'} call in {'training' if training else 'inference'} mode with a batch of {batch}"
+    call = f"{'a' if number else 'the first'} call in {mode_name(training)} mode with a batch of {batch}"
     made = [named(n, after[n]) for n in after if n not in before]
     if made:
         fix = f"Create it in {_where(subject)}: an optimizer was given parameters() before"

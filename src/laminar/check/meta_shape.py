@@ -12,8 +12,8 @@ from laminar.check.base import Check, register
 from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import run
 from laminar.check.subject import BATCH, Subject
-from laminar.check.words import said
-from laminar.shapes import Shape, format_shape, run_for_shapes
+from laminar.check.words import mode_name, said, shapes_text
+from laminar.shapes import Shape, run_for_shapes
 
 __all__ = ["MetaShape"]
 
@@ -43,18 +43,14 @@ class MetaShape(Check):
                 refused = said(error)
                 continue
             if _shapes(found) != _shapes(real):
-                return _failure(_shapes(real), _shapes(found), f"on the meta device in {_mode(training)} mode")
+                return _failure(_shapes(real), _shapes(found), f"on the meta device in {mode_name(training)} mode")
         wanted = [_observation(z.shape, axis) for z, axis in zip(real, subject.batch_axes, strict=True) if z.dim()]
         for one, other in zip(wanted, traced, strict=True):
             if one is not None and one != other:
                 return _failure([one], [other], "says laminar.output_shape")
         if refused:
             return noted(f"shapes are found by running it on zeros; on the meta device: {refused}")
-        return passed(f"{_text(_shapes(real))} on the meta device and in truth")
-
-
-def _mode(training: bool) -> str:
-    return "training" if training else "inference"
+        return passed(f"{shapes_text(_shapes(real))} on the meta device and in truth")
 
 
 def _observation(shape: Shape, axis: int | None) -> Shape | None:
@@ -66,9 +62,7 @@ def _shapes(zs: Sequence[Tensor]) -> list[Shape]:
     return [tuple(z.shape) for z in zs]
 
 
-def _text(shapes: Sequence[Shape]) -> str:
-    return " and ".join(map(format_shape, shapes))
-
-
 def _failure(real: Sequence[Shape], found: Sequence[Shape], where: str) -> Finding:
-    return failed(expected=f"{_text(real)}, the shape of the real output", found=f"{_text(found)} {where}", fix=_FIX)
+    return failed(
+        expected=f"{shapes_text(real)}, the shape of the real output", found=f"{shapes_text(found)} {where}", fix=_FIX
+    )

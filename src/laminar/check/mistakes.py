@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from laminar.check.words import place_text
+
 __all__ = ["Mistake", "Right", "compared", "likely_cause"]
 
 _FEW = 6  # wrong numbers with something in common
@@ -59,7 +61,7 @@ class Mistake:
 
     def __str__(self) -> str:
         worst = self.worst
-        place = f"{self.name}{_index(int(self.where[worst]), self.shape)}"
+        place = f"{self.name}{place_text(int(self.where[worst]), self.shape)}"
         if self.found is None:
             return f"{self.name} has none; at {place} it is {_number(self.right[worst])}"
         digits = next((n for n in (6, 9, 12) if _number(self.found[worst], n) != _number(self.right[worst], n)), 17)
@@ -209,10 +211,6 @@ def _axes(dims: Sequence[int]) -> str:
 
 def _listed(numbers: Sequence[int]) -> str:
     return " and ".join(map(str, numbers)) if len(numbers) < 4 else f"{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}"
-
-
-def _index(flat: int, shape: tuple[int, ...]) -> str:
-    return str([int(i) for i in np.unravel_index(flat, shape)]) if shape else ""
 
 
 def _number(value: Tensor, digits: int = 6) -> str:

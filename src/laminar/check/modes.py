@@ -15,8 +15,7 @@ from laminar.check.comparing import gap
 from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import run
 from laminar.check.subject import Subject
-from laminar.check.words import listed, said
-from laminar.shapes import format_shape
+from laminar.check.words import listed, mode_name, said, shapes_text
 
 __all__ = ["Modes"]
 
@@ -38,11 +37,10 @@ class Modes(Check):
                 with _unreached(module, hidden):
                     zs.append(run(module, subject.data()))
             except Exception as error:
-                mode, switch = ("training", "train()") if training else ("inference", "eval()")
                 line = own_line(error)
-                fix = f"Look at {line}" if line else f"Call it after {switch} and read the traceback"
-                return failed(expected=f"an output in {mode} mode", found=said(error), fix=fix)
-        in_training, in_inference = (" and ".join(format_shape(z.shape) for z in of_mode) for of_mode in zs)
+                fix = f"Look at {line}" if line else f"Call it after train({training}) and read the traceback"
+                return failed(expected=f"an output in {mode_name(training)} mode", found=said(error), fix=fix)
+        in_training, in_inference = (shapes_text(z.shape for z in of_mode) for of_mode in zs)
         finding = _switched(module)
         if finding:
             return finding

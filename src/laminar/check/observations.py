@@ -14,6 +14,7 @@ from laminar.check.comparing import Gap, declare, gap, taken
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.running import run
 from laminar.check.subject import BATCH, Subject
+from laminar.check.words import mode_name
 
 __all__ = ["BatchOrder", "ObservationsIndependent", "coupled_in_training"]
 
@@ -48,7 +49,7 @@ class _Company:
         self._copy = partial(subject.built, training=training)
         self._change = change
         self.axes = subject.batch_axes
-        self.mode = "training" if training else "inference"
+        self.mode = mode_name(training)
         self.xs, self.ys = subject.data(), subject.data(seed=1)
         self._any_numbers = subject.any_numbers
         self._first = self.outputs(self.xs)

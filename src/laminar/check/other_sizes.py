@@ -15,7 +15,7 @@ from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.running import copied
 from laminar.check.sizes_tried import BATCH_OF_SIZES, Axis, Sizes, Tried, axes_of
 from laminar.check.subject import Subject
-from laminar.check.words import said
+from laminar.check.words import said, shapes_text
 from laminar.errors import LaminarError
 from laminar.layers.base import Layer
 from laminar.shapes import Shape, format_shape
@@ -74,7 +74,7 @@ def _free(line: Sequence[Tried]) -> bool:
 
 def _range(line: Sequence[Tried]) -> str:
     ran = [t for t in line if t.outputs]
-    return " to ".join(f"{t.text} → {' and '.join(format_shape(s) for s in _observations(t))}" for t in (ran[0], ran[-1]))
+    return " to ".join(f"{t.text} → {_text(t)}" for t in (ran[0], ran[-1]))
 
 
 def _observations(tried: Tried) -> list[Shape]:
@@ -118,7 +118,7 @@ def _refused_badly(subject: Subject, sizes: Sizes, axis: Axis, line: Sequence[Tr
             continue
         pair = misfit(sizes.layer(), sizes.data(tried.shapes))
         if pair is not None:
-            shapes = " and ".join(map(format_shape, pair[1]))
+            shapes = shapes_text(pair[1])
             return failed(
                 expected=f"an output for {tried.text}, as for {example.text}, or a refusal",
                 found=said(tried.error),
@@ -150,8 +150,8 @@ def _promise(subject: Subject, line: Sequence[Tried]) -> Finding | None:
         layer = subject.fresh()
         assert isinstance(layer, Layer)
         explained = layer.explain(*tried.shapes)
-        promised = " and ".join(map(format_shape, explained.outputs))
-        real = " and ".join(map(format_shape, _observations(tried)))
+        promised = shapes_text(explained.outputs)
+        real = shapes_text(_observations(tried))
         if promised != real:
             return failed(
                 expected=f"{promised} for {tried.text}, as explain says",
@@ -211,7 +211,7 @@ def _kept_for_some(line: Sequence[Tried]) -> Finding | None:
 
 
 def _text(tried: Tried) -> str:
-    return " and ".join(map(format_shape, _observations(tried)))
+    return shapes_text(_observations(tried))
 
 
 # ── nothing of the size it was built for ─────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +230,7 @@ def _left_behind(sizes: Sizes, line: Sequence[Tried]) -> Finding | None:
             return failed(expected=expected, found="others in their place", fix="Declare learnables in build(shape) only")
         by = gap(late.outputs, early.outputs)
         if late.outputs and by.seen:
-            shapes = [" and ".join(format_shape(z.shape) for z in t.outputs) for t in (late, early)]
+            shapes = [shapes_text(z.shape for z in t.outputs) for t in (late, early)]
             off = f"{shapes[0]}, not {shapes[1]}" if shapes[0] != shapes[1] else f"an output that is off by {by.relative:.2g}"
             return failed(
                 expected=f"the same for {tried.text} from a layer built for {line[0].text} as from one built for {tried.text}",

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Kept", "attribute_path", "class_tensors", "functions_kept", "kept", "tensors_kept"]
+__all__ = ["Kept", "attribute_path", "class_tensors", "functions_kept", "kept", "tensors_in", "tensors_kept"]
 
 _OF_TORCH = frozenset(nn.Module().__dict__)  # the tables of every module: parameters, buffers, sub-modules, hooks, mode
 _DEEPEST = 6
@@ -56,6 +56,17 @@ def tensors_kept(module: nn.Module) -> list[Kept]:
     """Return the tensors in plain attributes that are not registered elsewhere in `module` as well."""
     registered = {id(t) for t in [*module.parameters(), *module.buffers()]}
     return [k for k in kept(module) if isinstance(k.value, Tensor) and id(k.value) not in registered]
+
+
+def tensors_in(path: str, value: Any) -> list[tuple[str, Tensor]]:
+    """Return the tensors in a value and in all that it holds, with the path of each: `path` is that of the value.
+
+    >>> [path for path, _ in tensors_in("masks", {"a": [Tensor(2)], "b": nn.Linear(1, 1)})]
+    ["masks['a'][0]", "masks['b'].weight", "masks['b'].bias"]
+    """
+    holder = {path: value}
+    found = _inside(Kept(path, value, _item_setter(holder, path)), set(), _DEEPEST)
+    return [(k.path, k.value) for k in found if isinstance(k.value, Tensor)]
 
 
 def functions_kept(module: nn.Module) -> list[Kept]:

@@ -21,6 +21,7 @@ __all__ = ["Deterministic", "SeededBuild"]
 
 _BATCH = 16  # enough that a mask of one number for each observation hardly comes twice
 _SEEDS = 8
+_FROM_TORCH = "Draw from torch's generator, for example torch.rand(x.shape, device=x.device)"
 _DRAW = 'Draw it with self.learnable(shape, init="glorot_uniform") or the like, which knows seed and path'
 
 
@@ -132,7 +133,7 @@ class Deterministic(Check):
             return failed(
                 expected="other numbers for another seed, as the layer declares that it draws in training",
                 found=f"the same output for {_SEEDS} seeds, which differs from that of inference {modes}",
-                fix="Draw from torch's generator, for example torch.rand(x.shape, device=x.device), and seed nothing inside",
+                fix=f"{_FROM_TORCH}, and seed nothing inside",
             )
         return noted('declares "random", but nothing drawn was seen')
 
@@ -155,7 +156,7 @@ def _never_right(draws: _Draws, mode: str) -> Finding | None:
             expected=f"the same output in {mode} under the same seeds of torch, NumPy and Python",
             found=f"two runs differ {draws.unseeded}",
             cause="" if draws.moved else "no global generator was drawn from: the numbers come from elsewhere",
-            fix="Draw from torch's generator, for example torch.rand(x.shape, device=x.device)",
+            fix=_FROM_TORCH,
         )
     return None
 
@@ -176,13 +177,12 @@ def _undeclared(draws: _Draws, mode: str, word: str) -> Finding | None:
 
 def _wrong_seed(draws: _Draws, mode: str) -> Finding | None:
     """Return what is wrong with numbers that are drawn on purpose: torch's seed has no hold on them."""
-    fix = "Draw from torch's generator, for example torch.rand(x.shape, device=x.device)"
     if draws.by_others.seen:
         return failed(
             expected=f"torch.manual_seed alone to repeat the output in {mode}",
             found=f"with other seeds of NumPy and Python it differs {draws.by_others}",
             cause=f"it draws from {_owners([name for name in draws.moved if name != 'torch'])}",
-            fix=fix,
+            fix=_FROM_TORCH,
         )
     if draws.torch_draws and "torch" not in draws.moved and not draws.by_torch.seen:
         each = f"two calls differ {draws.own}" if draws.own.seen else "each call gives the same numbers"
@@ -190,7 +190,7 @@ def _wrong_seed(draws: _Draws, mode: str) -> Finding | None:
             expected=f"other numbers in {mode} for another seed of torch, and the same for the same seed",
             found=f"another seed changes nothing; {each}",
             cause="it draws from a generator of its own",
-            fix=fix + ", without generator=",
+            fix=f"{_FROM_TORCH}, without generator=",
         )
     return None
 

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from laminar.check.outcome import Outcome, Status
+from laminar.check.words import shapes_text
 from laminar.errors import CheckError
 from laminar.names import unknown_name
-from laminar.shapes import Shape, format_shape
+from laminar.shapes import Shape
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,10 +93,10 @@ class CheckReport:
     @property
     def title(self) -> str:
         """What was checked, on which shapes."""
-        sizes = " and ".join(map(format_shape, self.given))
+        sizes = shapes_text(self.given)
         if self.shapes == self.given:
             return f"{self.layer} on {sizes}"
-        return f"{self.layer} on {sizes}, checked on the smaller {' and '.join(map(format_shape, self.shapes))}"
+        return f"{self.layer} on {sizes}, checked on the smaller {shapes_text(self.shapes)}"
 
     @property
     def verdict(self) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from laminar.check.plain import tensors_in
 from laminar.layers.base import Layer
 
 __all__ = ["in_common"]
 
 _BASES = frozenset({*nn.Module.__mro__, *Layer.__mro__})
-_DEEPEST = 6  # containers in containers
 
 Found = Iterator[tuple[str, Tensor]]
 
@@ -39,40 +39,26 @@ def in_common(module: nn.Module) -> dict[int, str]:
 
 
 def _of_attribute(place: str, value: Any) -> Found:
-    for path, tensor in _inside(place, value, _DEEPEST):
+    for path, tensor in tensors_in(place, value):
         yield f"the class attribute {path}", tensor
     function = getattr(value, "__func__", value)  # of a class method or static method
     if isinstance(function, FunctionType):
         yield from _of_function(place, function)
 
 
-def _inside(path: str, value: Any, depth: int) -> Found:
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, nn.Module):
-        for name, p in value.named_parameters():
-            yield f"{path}.{name}", p
-    elif depth and isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _inside(f"{path}[{key!r}]", inner, depth - 1)
-    elif depth and isinstance(value, list | tuple):
-        for i, inner in enumerate(value):
-            yield from _inside(f"{path}[{i}]", inner, depth - 1)
-
-
 def _of_function(place: str, function: FunctionType) -> Found:
     code, defaults, variables = function.__code__, function.__defaults__ or (), function.__globals__
     last = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
     for name, value in {**dict(zip(last, defaults, strict=True)), **(function.__kwdefaults__ or {})}.items():
-        for path, tensor in _inside(name, value, _DEEPEST):
+        for path, tensor in tensors_in(name, value):
             yield f"the default value of an argument, {path} in {place}", tensor
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        for path, tensor in _inside(name, _content(cell), _DEEPEST):
+        for path, tensor in tensors_in(name, _content(cell)):
             yield f"the variable {path} around {place}", tensor
     candidates = {n for n in code.co_names if isinstance(variables.get(n), Tensor | nn.Module | list | dict | tuple)}
     if candidates:  # among these names are those of attributes, too
         for name in candidates & {i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}:
-            for path, tensor in _inside(name, variables[name], _DEEPEST):
+            for path, tensor in tensors_in(name, variables[name]):
                 yield f"the global variable {path}", tensor
 
 

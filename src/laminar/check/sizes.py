@@ -24,8 +24,8 @@ def small_shapes(shapes: Sequence[Shape], outputs_for: Callable[[tuple[Shape, ..
 
     Returns:
         Shapes with as many axes; the outputs have as many axes too, none of which has shrunk to a single number, and an axis
-        that is as long as that of the input stays so. The lengths of different axes differ where they can, so that one is not taken
-        for another.
+        that is as long as that of the input stays so. The lengths of different axes differ where they can, so that one is
+        not taken for another.
 
     >>> small_shapes([(20, 24, 24)], lambda shapes: shapes)
     ((3, 6, 5),)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from laminar.check.blame import of_checker
 from laminar.check.running import run
 from laminar.check.subject import Subject
-from laminar.shapes import Shape, format_shape
+from laminar.check.words import shapes_text
+from laminar.shapes import Shape
 from laminar.snapshots import is_unbuilt
 
 __all__ = ["BATCH_OF_SIZES", "Axis", "Sizes", "Tried", "axes_of"]
@@ -43,7 +44,7 @@ class Tried:
     @property
     def text(self) -> str:
         """The shapes of one observation, in words."""
-        return " and ".join(map(format_shape, self.shapes))
+        return shapes_text(self.shapes)
 
 
 class Sizes:

@@ -1,14 +1,15 @@
-"""Words that several checks need: a few of many things, a tensor by its name, what an exception said."""
+"""Words that several checks need: a few of many things, tensors, shapes and places in them, modes, what an exception said."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from torch import Tensor
 
-from laminar.shapes import format_shape
+from laminar.shapes import Shape, format_shape
 
-__all__ = ["first_line", "listed", "named", "said"]
+__all__ = ["first_line", "listed", "mode_name", "named", "place_text", "said", "shapes_text"]
 
 _NAMED = 3  # more than these are counted, not listed
 _LONGEST = 120  # characters of an error message
@@ -32,6 +33,29 @@ def named(path: str, tensor: Tensor) -> str:
     "'conv.weight' (2, 3)"
     """
     return f"{path!r} {format_shape(tensor.shape)}"
+
+
+def shapes_text(shapes: Iterable[Shape]) -> str:
+    """Return the shapes of several inputs or outputs.
+
+    >>> shapes_text([(3, 8), (4,)])
+    '(3, 8) and (4,)'
+    """
+    return " and ".join(map(format_shape, shapes))
+
+
+def place_text(flat: int, shape: Shape) -> str:
+    """Return the index of a number in a tensor, from its place in the flattened one; "" for a tensor of no axes.
+
+    >>> place_text(4, (2, 3)), place_text(0, ())
+    ('[1, 1]', '')
+    """
+    return str([int(i) for i in np.unravel_index(flat, shape)]) if shape else ""
+
+
+def mode_name(training: bool) -> str:
+    """Return what messages call a mode."""
+    return "training" if training else "inference"
 
 
 def first_line(error: BaseException) -> str:
