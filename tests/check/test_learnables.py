@@ -150,7 +150,7 @@ UNREGISTERED: list[Any] = [
         ShiftInTuple,
         "not in parameters(): \"parts['shift'][0]\" (3,)",
         "torch does not look into self.parts['shift'], which is a plain tuple",
-        "Wrap it: self.parts['shift'] = nn.ParameterList(...)",
+        "Wrap both: self.parts = nn.ModuleDict(...), and in it self.parts['shift'] = nn.ParameterList(...)",
     ),
     (ShiftPlain, "not in parameters(): 'start' (3,)", "", "Assign a parameter: self.start = self.learnable((3,))"),
     (

@@ -199,3 +199,10 @@ def test_outputs_that_are_complex_or_follow_nothing() -> None:
     assert outcome.summary == "NaN in all 8 outputs that follow an observation of NaN", "two of five have no imaginary part"
     outcome = asked("nan-in", of(lambda x: torch.zeros(len(x), 2)), 8)
     assert (outcome.status, outcome.summary) == (Status.NOT_APPLICABLE, "no output follows the input")
+
+
+def test_what_loops_over_its_observations_gets_fewer_of_them() -> None:
+    """Each of them takes four operations more."""
+    outcome = asked("large-batch", of(lambda x: torch.stack([(o.sin() + 1).square() for o in x])), 4)
+    assert outcome.summary.startswith("2053 observations: ")
+    assert asked("large-batch", of(lambda x: (x.sin() + 1).square()), 4).summary.startswith("4099 observations: ")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, spectral_norm
 
 import laminar as lm
 from laminar import layers as L
@@ -205,6 +205,7 @@ def test_runs_on_clones() -> None:
         (nn.Embedding(5, 3, padding_idx=0), {"surrogate"}),
         (nn.EmbeddingBag(5, 3, padding_idx=1), {"surrogate"}),
         (parametrizations.spectral_norm(nn.Linear(3, 2)), {"modes", "surrogate"}),
+        (spectral_norm(nn.Linear(3, 2)), {"modes", "surrogate"}),
         (parametrizations.weight_norm(nn.Linear(3, 2)), set()),
         (L.Dropout(0.2), {"random", "modes"}),
         (L.GaussianNoise(0.2), {"random", "modes"}),

@@ -24,11 +24,14 @@ from laminar.check.precision import (
     short,
 )
 from laminar.check.running import Gradients, copied, gradients, output_gradients, run
+from laminar.check.slopes import Counting
 from laminar.check.subject import Subject
 
 __all__ = ["LargeBatch"]
 
 _SIZES = (4099, 2053, 1031, 521, 257, 131)  # primes: whatever is done in pieces leaves a rest
+_FURTHER = 6  # observations in the batch that tells what one more takes
+_WORK = 10_000.0  # in small operations of torch
 _AFFORDABLE = 300_000  # numbers in inputs and outputs
 
 
@@ -72,7 +75,17 @@ def _size(subject: Subject) -> int:
     """Return the largest batch that can be afforded."""
     tensors = [*subject.data(1), *run(subject.built(training=False), subject.data(1))]
     numbers = sum(t.numel() for t in tensors)
-    return next((n for n in _SIZES if n * numbers <= _AFFORDABLE), _SIZES[-1])
+    one, more = (_work(subject, n) for n in (1, 1 + _FURTHER))
+    for_one = max(0.0, (more - one) / _FURTHER)  # of what loops over its observations
+    return next((n for n in _SIZES if n * numbers <= _AFFORDABLE and n * for_one <= _WORK), _SIZES[-1])
+
+
+def _work(subject: Subject, batch: int) -> float:
+    module, xs = subject.built(training=False), subject.data(batch)
+    counting = Counting()  # type: ignore[no-untyped-call]  # torch leaves its constructor untyped
+    with counting:
+        run(module, xs)
+    return counting.work
 
 
 def _modes_alone(subject: Subject) -> tuple[bool, ...]:

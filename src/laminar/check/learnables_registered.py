@@ -118,7 +118,11 @@ def _stray(held: Kept, own: Sequence[Tensor], values: Mapping[str, object], is_l
         container = "dict" if isinstance(around, dict) else "list"
         keeper = f"nn.{kind}{container.capitalize()}"
         cause = f"torch does not look into {place}, which is a plain {type(around).__name__}"
-        return _Stray(text, cause, f"Wrap it: {place} = {keeper}(...)")
+        outer = min((p for p in values if place.startswith(f"{p}[")), key=len, default="")
+        if not outer:
+            return _Stray(text, cause, f"Wrap it: {place} = {keeper}(...)")
+        wider = f"nn.Module{'Dict' if isinstance(values[outer], dict) else 'List'}"  # what it holds is then a module
+        return _Stray(text, cause, f"Wrap both: {outer} = {wider}(...), and in it {place} = {keeper}(...)")
     if place and not isinstance(around, nn.Module):
         cause = f"torch does not look into {place}, which is no nn.Module"
         return _Stray(text, cause, f"Derive {type(around).__name__} from nn.Module")

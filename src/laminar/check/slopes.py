@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from laminar.check.running import leaves, output_gradients, run
 from laminar.seeding import seed_all
 
-__all__ = ["Point", "Slopes", "grain_of"]
+__all__ = ["Counting", "Point", "Slopes", "grain_of"]
 
 STEP = 1e-6
 """Of a difference where a number moves, for numbers up to 1: its rounding error is then about 1e-10."""
@@ -79,7 +79,7 @@ class Point:
         self.dz = _joined(self._output_gradients)
         self._draws = False
         before = torch.get_rng_state()  # seeding takes longer than a small layer: only those that draw are seeded each time
-        with _Counting() as counting:  # type: ignore[no-untyped-call]  # torch leaves its constructor untyped
+        with Counting() as counting:  # type: ignore[no-untyped-call]  # torch leaves its constructor untyped
             again = self.outputs()
         self.work = counting.work
         self._draws = not (torch.equal(before, torch.get_rng_state()) and _same(again, self.base))
@@ -182,8 +182,12 @@ class Point:
         return central, float((self.dz * (right - left)).abs().sum()) / 2
 
 
-class _Counting(TorchDispatchMode):
-    """Counts what torch is asked to do: its operations, and what the large ones multiply and write."""
+class Counting(TorchDispatchMode):
+    """Counts what torch is asked to do: its operations, and what the large ones multiply and write.
+
+    Attributes:
+        work: so far, where 1 is about one small operation.
+    """
 
     work = 0.0
 

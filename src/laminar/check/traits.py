@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from laminar.layers.base import Layer
 from laminar.names import Registry
@@ -89,7 +90,8 @@ def _of_torch(module: nn.Module) -> set[str]:
         return {"random"} if module.p else set()
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):  # the padding's row gets no gradient
         return {"surrogate"} if module.padding_idx is not None else set()
-    if isinstance(module, _SpectralNorm):  # its norm is found a step further at each call, and taken as a constant
-        return {"modes", "surrogate"} if module.n_power_iterations else set()
+    hooked = any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values())
+    if hooked or isinstance(module, _SpectralNorm):  # its norm is found a step further at each call, and taken as a constant
+        return {"modes", "surrogate"} if hooked or module.n_power_iterations else set()
     draws = isinstance(module, nn.RReLU) or (isinstance(module, nn.RNNBase | nn.MultiheadAttention) and bool(module.dropout))
     return {"random"} if draws else set()
