@@ -1,4 +1,4 @@
-"""`Check`: one question put to a layer. A new check is one class in the file of its group, with `@register` before it."""
+"""`Check`: one question put to a layer. A new one is a class with `@register` before it, in a file that `registry` lists."""
 
 from __future__ import annotations
 

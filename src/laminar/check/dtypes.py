@@ -1,4 +1,4 @@
-"""The numbers of a layer: each dtype is kept, computed in, and exact as far as it goes; so under autocast."""
+"""Dtypes: each is kept, computed in, and exact as far as it goes; so under autocast."""
 
 from __future__ import annotations
 
