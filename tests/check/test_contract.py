@@ -458,3 +458,19 @@ def test_a_shape_that_needs_values() -> None:
 def test_right_shapes_on_meta(make: Make, shape: tuple[int, ...]) -> None:
     assert asked("meta-shape", make, shape).status is Status.PASS
     assert asked("meta-shape", make(), shape).status is Status.PASS
+
+
+class NoPair(lm.Layer):
+    """Its backward takes a memory that forward does not return."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+    def backward(self, x: Tensor, z: Tensor, dz: Tensor, memory: Any) -> Tensor:
+        return 2 * dz
+
+
+def test_an_error_of_laminar_gives_its_own_advice() -> None:
+    outcome = lm.check_layer(NoPair(), 4, show=False)["builds"]
+    assert outcome.found.endswith("expected forward to return (z, memory), because backward takes a memory, received Tensor")
+    assert outcome.fix == "Return the pair, or define backward(self, x, z, dz)"

@@ -11,7 +11,7 @@ from laminar.check.blame import own_line
 from laminar.check.outcome import Finding, failed, noted, passed
 from laminar.check.running import leaves, run
 from laminar.check.subject import Subject
-from laminar.check.words import mode_name, said, shapes_text
+from laminar.check.words import advised, mode_name, shapes_text
 from laminar.layers.base import Layer
 from laminar.snapshots import is_unbuilt
 
@@ -36,9 +36,11 @@ class Builds(Check):
                 zs = leaves(module(*xs))
             except Exception as error:
                 line = own_line(error)
-                fix = f"Look at {line}" if line else "Call the layer in the same way and read the traceback"
+                found, fix = advised(
+                    error, f"Look at {line}" if line else "Call the layer in the same way and read the traceback"
+                )
                 expected = f"a layer that builds from the shape and runs in {mode} mode on {_shapes(xs)}"
-                return failed(expected=expected, found=said(error), fix=fix)
+                return failed(expected=expected, found=found, fix=fix)
             if not zs:
                 return failed(
                     expected=f"a tensor from forward in {mode} mode", found="none", fix="Return the output from forward"

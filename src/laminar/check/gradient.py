@@ -18,8 +18,7 @@ from laminar.check.mistakes import Mistake, Right, compared, likely_cause
 from laminar.check.outcome import Finding, failed, not_applicable, passed
 from laminar.check.scaled import factor_of, scaled
 from laminar.check.subject import Subject
-from laminar.check.words import listed, said
-from laminar.errors import LaminarError
+from laminar.check.words import advised, listed, said
 
 __all__ = ["BackwardAutograd", "GradientDifferences", "GradientKinks", "GradientScale"]
 
@@ -216,12 +215,11 @@ def _at_kinks_wrong(mode: Measured, wrong: Sequence[AtKink], settled: int) -> Fi
 
 
 def _raised(mode: Measured, error: Exception, expected: str) -> Finding:
-    if isinstance(error, LaminarError):  # it says itself what to do, in its last sentence
-        text, _, fix = str(error).strip().rstrip(".").rpartition(". ")
-        return failed(expected=expected, found=f"{mode.where}{type(error).__name__}: {text or fix}", fix=fix)
     line = own_line(error)
-    fix = f"Look at {line}" if line else "Call backward() on the sum of its output and read the traceback"
-    return failed(expected=expected, found=f"{mode.where}{said(error)}", fix=fix)
+    found, fix = advised(
+        error, f"Look at {line}" if line else "Call backward() on the sum of its output and read the traceback"
+    )
+    return failed(expected=expected, found=mode.where + found, fix=fix)
 
 
 def _wrong(mode: Measured, mistakes: Sequence[Mistake], rights: dict[str, Right], expected: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.check.base import Check, register
+from laminar.check.blame import of_checker
 from laminar.check.comparing import gap
 from laminar.check.outcome import Finding, failed, passed
 from laminar.check.running import leaves, output_gradients
@@ -97,9 +97,7 @@ class InputUnchanged(Check):
         for training in (False, True):
             mode = mode_name(training)
             finding = _settings_changed(before, subject.built(training=training), subject.data(), mode)
-            with contextlib.suppress(Exception):  # what raises in float64 is the question of dtypes
-                exact = subject.built(torch.float64, training=training), subject.data(dtype=torch.float64)
-                finding = finding or _settings_changed(before, *exact, mode)  # a default dtype may be set to that of the input
+            finding = finding or _changed_in_float64(before, subject, training=training)
             if finding is not None:
                 return finding
             for gradients in (True, False):
@@ -107,6 +105,17 @@ class InputUnchanged(Check):
                 if found is not None:
                     return _written(subject, training, gradients, mode, *found)
         return passed("input, output gradient, learnables and settings are as they were")
+
+
+def _changed_in_float64(before: dict[str, Any], subject: Subject, *, training: bool) -> Finding | None:
+    """Return the failure that a setting follows the input, as a default dtype may; what raises is the question of dtypes."""
+    try:
+        module, xs = subject.built(torch.float64, training=training), subject.data(dtype=torch.float64)
+        return _settings_changed(before, module, xs, mode_name(training))
+    except Exception as error:
+        if of_checker(error):
+            raise
+        return None
 
 
 def _settings_changed(before: dict[str, Any], module: nn.Module, xs: Sequence[Tensor], mode: str) -> Finding | None:

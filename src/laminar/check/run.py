@@ -16,7 +16,7 @@ from laminar.check.registry import chosen
 from laminar.check.report import CheckReport
 from laminar.check.settings import settings_kept
 from laminar.check.subject import Sample, Subject
-from laminar.check.words import said
+from laminar.check.words import advised, said
 from laminar.errors import ArgumentError, LayerError, complaint
 from laminar.seeding import preserved
 from laminar.shapes import Shape, normalize_shape
@@ -128,5 +128,5 @@ class _Asking:
             if of_checker(error):
                 found = f"{said(error)}, raised by the check itself"
                 return failed(expected=check.expects, found=found, fix="Report it with the layer: the check may be wrong")
-            fix = "Call the layer in the same way and read the traceback"
-            return failed(expected=check.expects, found=said(error), fix=fix)
+            found, fix = advised(error, "Call the layer in the same way and read the traceback")
+            return failed(expected=check.expects, found=found, fix=fix)

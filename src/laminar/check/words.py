@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from torch import Tensor
 
+from laminar.errors import LaminarError
 from laminar.shapes import Shape, format_shape
 
-__all__ = ["first_line", "listed", "mode_name", "named", "place_text", "said", "shapes_text"]
+__all__ = ["advised", "first_line", "listed", "mode_name", "named", "place_text", "said", "shapes_text"]
 
 _NAMED = 3  # more than these are counted, not listed
 _LONGEST = 120  # characters of an error message
@@ -66,6 +67,16 @@ def first_line(error: BaseException) -> str:
     """
     line = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rsplit(' ', 1)[0]} ..."
+
+
+def advised(error: BaseException, otherwise: str) -> tuple[str, str]:
+    """Return what an exception said, and what to do: `otherwise`, but for one of Laminar, which says it in its last sentence.
+
+    >>> advised(LaminarError("expected 2 axes, received 3. Flatten it."), "Read the traceback")
+    ('LaminarError: expected 2 axes, received 3', 'Flatten it')
+    """
+    text, _, fix = str(error).strip().rstrip(".").rpartition(". ")
+    return (f"{type(error).__name__}: {text}", fix) if isinstance(error, LaminarError) and text else (said(error), otherwise)
 
 
 def said(error: BaseException) -> str:
