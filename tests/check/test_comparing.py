@@ -52,7 +52,8 @@ class Spectrum(nn.Module):
     """The conjugate of a Fourier transform."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.fft.fft(x).conj()
+        z: Tensor = torch.fft.fft(x).conj()
+        return z
 
 
 class Contiguous(Spectrum):

@@ -22,12 +22,14 @@ from laminar.check.precision import (
     described,
     deviations,
     given_shapes,
+    largest,
     learnables_of,
     lower,
     persistent,
     reference,
     rounded,
     short,
+    worst,
 )
 from laminar.check.running import Gradients, copied, gradients
 from laminar.check.subject import Subject
@@ -52,8 +54,8 @@ def no_kernel(error: Exception, dtype: torch.dtype) -> bool:
     text = str(error).lower()
     if "could not create a primitive" in text:  # oneDNN, on a processor without this dtype
         return True
-    refused = ("not implemented for", "not supported", "unsupported", "does not support", "low precision dtypes")
-    refused += ("only supported for", "only supports", f"tensors but got {name_of(dtype)}")  # of complex numbers, for one
+    refused = ["not implemented for", "not supported", "unsupported", "does not support", "low precision dtypes"]
+    refused += ["only supported for", "only supports", f"tensors but got {name_of(dtype)}"]  # of complex numbers, for one
     return name_of(dtype) in text and any(phrase in text for phrase in refused)
 
 
@@ -100,14 +102,13 @@ class Dtypes(Check):
         finding = narrowed(subject, training=modes[0])
         if finding is not None:
             return finding
-        worst = {}
+        texts = []
         for dtype in dtypes:
             found = [d for training in modes for d in _errors(subject, dtype, training=training)]
-            missed = [d for d in found if not d.fits]
+            missed = worst(found)
             if missed:
-                return _lossy(dtype, max(missed, key=lambda d: d.excess))
-            worst[dtype] = max((d.error for d in found), default=0.0)
-        texts = [f"{name_of(dtype)} within {short(error)}" for dtype, error in worst.items()]
+                return _lossy(dtype, missed)
+            texts.append(f"{name_of(dtype)} within {largest(found)}")
         return passed("; ".join([" and ".join(texts) + " of float64", *remarks]))
 
 
@@ -167,13 +168,13 @@ def _errors(subject: Subject, dtype: torch.dtype, *, training: bool) -> list[Dev
     return persistent(measure)
 
 
-def _lossy(dtype: torch.dtype, worst: Deviation) -> Finding:
+def _lossy(dtype: torch.dtype, missed: Deviation) -> Finding:
     name = name_of(dtype)
     fix = "Subtract before squaring or adding, and add up long sums by torch.sum or in float32: x.float()...to(x.dtype)"
     if dtype != torch.bfloat16:
         fix = "Subtract before squaring or adding, add up by torch.sum, and cast nothing to a lower precision inside"
     return failed(
-        expected=f"{name} within {short(worst.allowed)} of float64, on the same numbers", found=described(worst), fix=fix
+        expected=f"{name} within {short(missed.allowed)} of float64, on the same numbers", found=described(missed), fix=fix
     )
 
 
@@ -211,16 +212,14 @@ class Autocast(Check):
                 return passed("torch has no bfloat16 for it, so autocast leaves it as it is")
             fix = "Cast to one dtype what is combined: y.to(x.dtype) in forward; dz.to(weight.dtype) in a backward of your own"
             return failed(expected=self.expects, found=said(error), fix=fix)
-        missed = [d for d in found if not d.fits]
+        missed = worst(found)
         if not missed:
-            worst = max((d.error for d in found), default=0.0)
-            return passed(f"within {short(worst)} of float64" if modes else "runs (random, so numbers are not compared)")
-        worst_one = max(missed, key=lambda d: d.excess)
+            return passed(f"within {largest(found)} of float64" if modes else "runs (random, so numbers are not compared)")
         fix = "Compute what is delicate in float32: with torch.autocast(x.device.type, enabled=False), on x.float()"
-        if worst_one.error == float("inf"):
+        if missed.error == float("inf"):
             fix = "Cast by .to(dtype), which autograd follows, not by .data or .detach(); keep to float32 what may overflow"
         return failed(
-            expected=f"results within {short(worst_one.allowed)} of float64 under autocast", found=described(worst_one), fix=fix
+            expected=f"results within {short(missed.allowed)} of float64 under autocast", found=described(missed), fix=fix
         )
 
 

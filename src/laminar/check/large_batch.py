@@ -17,11 +17,13 @@ from laminar.check.precision import (
     compared,
     described,
     deviations,
+    largest,
     learnables_of,
     modes_of,
     persistent,
     reference,
     short,
+    worst,
 )
 from laminar.check.running import Gradients, copied, gradients, output_gradients, run
 from laminar.check.slopes import Counting
@@ -49,26 +51,24 @@ class LargeBatch(Check):
             return not_applicable("it draws in inference too, so that two batches differ")
         size = _size(subject)
         trials = [_Sampled(subject, size, training=training) for training in _modes_alone(subject)]
-        missed = [d for trial in trials for d in persistent(trial.deviations) if not d.fits]
+        missed = worst([d for trial in trials for d in persistent(trial.deviations)])
         if missed:
-            worst = max(missed, key=lambda d: d.excess)
             return failed(
                 expected=f"in a batch of {size} what a few of its observations give in a batch of their own",
-                found=described(worst),
+                found=described(missed),
                 fix="Look at what is counted or cut by the batch: pieces and their rest, index dtypes, buffers of a fixed size",
             )
         training = True in comparable_modes(subject)
         module = reference(subject, training=training)
         exact = compared(module, subject.data(size, torch.float64), torch.float32, FLOAT32)
-        missed = [d for d in exact if not d.fits]
+        missed = worst(exact)
         if missed:
-            worst = max(missed, key=lambda d: d.excess)
             return failed(
-                expected=f"float32 within {short(worst.allowed)} of float64 in a batch of {size}",
-                found=described(worst),
+                expected=f"float32 within {short(missed.allowed)} of float64 in a batch of {size}",
+                found=described(missed),
                 fix="Add up by torch.sum, mean or a matrix product, which add in pairs, or in float64",
             )
-        return passed(f"{size} observations: float32 within {short(max((d.error for d in exact), default=0.0))} of float64")
+        return passed(f"{size} observations: float32 within {largest(exact)} of float64")
 
 
 def _size(subject: Subject) -> int:

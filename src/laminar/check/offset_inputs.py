@@ -18,9 +18,11 @@ from laminar.check.precision import (
     compared,
     described,
     given_shapes,
+    largest,
     persistent,
     reference,
     short,
+    worst,
 )
 from laminar.check.running import run
 from laminar.check.subject import Subject
@@ -53,16 +55,15 @@ class OffsetInputs(Check):
         except Exception as error:
             return not_applicable(f"inputs of 1000 ± 1 are refused: {type(error).__name__}")
         found = [d for training in modes for d in _offset_errors(subject, training=training)]
-        missed = [d for d in found if not d.fits]
+        missed = worst(found)
         if missed:
-            worst = max(missed, key=lambda d: d.excess)
             return failed(
-                expected=f"float32 within {short(worst.allowed)} of float64, for inputs of 1000 ± 1",
-                found=described(worst),
+                expected=f"float32 within {short(missed.allowed)} of float64, for inputs of 1000 ± 1",
+                found=described(missed),
                 fix="Take differences before squares and sums: (x - x.mean()).square().mean() or torch.var in place of "
                 "x.square().mean() - x.mean().square()",
             )
-        return passed(f"float32 within {short(max((d.error for d in found), default=0.0))} of float64")
+        return passed(f"float32 within {largest(found)} of float64")
 
 
 def _offset_errors(subject: Subject, *, training: bool) -> list[Deviation]:

@@ -23,6 +23,7 @@ __all__ = [
     "described",
     "floats",
     "given_shapes",
+    "largest",
     "learnables_of",
     "lower",
     "modes_of",
@@ -30,6 +31,7 @@ __all__ = [
     "reference",
     "rounded",
     "short",
+    "worst",
 ]
 
 _UNDERFLOW = 1e-30  # of no matter: float32 ends at 1e-38, and a product of two such numbers before
@@ -100,6 +102,16 @@ def described(deviation: Deviation) -> str:
     if deviation.error == math.inf:
         return f"{deviation.what} is {deviation.lack}"
     return f"{deviation.what} is off by {short(deviation.error)} of its size"
+
+
+def worst(found: Sequence[Deviation]) -> Deviation | None:
+    """Return the deviation that rounding explains least; None where it explains all."""
+    return max((d for d in found if not d.fits), key=lambda d: d.excess, default=None)
+
+
+def largest(found: Sequence[Deviation]) -> str:
+    """Return the largest error among deviations, as tables have it."""
+    return short(max((d.error for d in found), default=0.0))
 
 
 def floats(zs: Sequence[Tensor]) -> list[Tensor]:
