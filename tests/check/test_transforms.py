@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from check.asking import asked, of
 from torch import Tensor, nn
 
 import laminar as lm
@@ -196,3 +197,23 @@ def test_export() -> None:
     found = outcome("onnx", Branches, onnx=True)
     assert found.summary.startswith("no export to ONNX: ")
     assert found.status is Status.NOTE
+
+
+class Doubled(torch.autograd.Function):
+    """Twice the input, in a way that the compiler cannot follow: it takes the number of axes for another."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, dz: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return (dz.reshape(-1) * torch.full_like(x, 2.0).permute(*range(x.dim())).contiguous().view(-1)).view(x.shape)
+
+
+def test_what_the_compiler_logs_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = asked("compile", of(Doubled.apply), (4, 3))
+    assert outcome.status in (Status.NOTE, Status.PASS)
+    assert capfd.readouterr().err == ""

@@ -159,14 +159,16 @@ def _compiler() -> Iterator[None]:
     """Start the compiler from nothing, keep what it says to itself, and leave nothing behind."""
     import torch._dynamo
 
-    logger = logging.getLogger("torch._dynamo")
-    level = logger.level
+    loggers = [logging.getLogger(name) for name in ("torch._dynamo", "torch._subclasses")]
+    levels = [logger.level for logger in loggers]
     torch._dynamo.reset()
-    logger.setLevel(logging.CRITICAL)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         torch._dynamo.reset()
 
 
