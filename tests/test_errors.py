@@ -26,6 +26,7 @@ BUILT_IN = {
     "NotBuiltError": RuntimeError,
     "NotCompiledError": RuntimeError,
     "LayerError": RuntimeError,
+    "CheckError": AssertionError,
     "GradientError": RuntimeError,
     "DivergedError": ArithmeticError,
     "MissingPackageError": ImportError,

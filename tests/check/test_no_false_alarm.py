@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -56,8 +57,8 @@ def sample_of(case: Case) -> Sample | None:
     return sample
 
 
-def check_case(case: Case) -> str:
-    return complaints(lm.check_layer(maker(case), *case.shapes, sample=sample_of(case), show=False))
+def check_case(case: Case, **options: Any) -> str:
+    return complaints(lm.check_layer(maker(case), *case.shapes, sample=sample_of(case), show=False, **options))
 
 
 def test_there_are_enough_of_them() -> None:
@@ -93,7 +94,8 @@ def test_every_exported_layer_is_here() -> None:
 
 @pytest.mark.parametrize("case", FIRST, ids=str)
 def test_of_laminar(case: Case) -> None:
-    assert check_case(case) == ""
+    """Compiled it is in tests/layers/test_every_layer.py."""
+    assert check_case(case, skip=[COMPILER, "cost"]) == ""
 
 
 @pytest.mark.slow
