@@ -30,7 +30,7 @@ help: ## Show this list
 demo: $(VENV)/.runtime ## Define a layer, check it, train it three ways on digits; pictures in demo-output/ (3 minutes)
 	@$(VENV)/bin/laminar demo --output $(DEMO_OUT)
 
-test: lint docs ## Style, types, walls, docs, then every test that is neither slow nor for a GPU (5 minutes)
+test: lint docs ## Style, types, walls, docs, then every test that is neither slow nor for a GPU (10 minutes)
 	@echo "== tests and doctests, with the coverage of src (at least 90 % of lines)"
 	@$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu" --cov --cov-report=term --cov-fail-under=90
 
