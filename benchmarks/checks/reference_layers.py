@@ -1,6 +1,6 @@
 """How long `check_layer` takes for layers with a derivative by hand: in a fresh process, and once more in the same one.
 
-    .venv/bin/python benchmarks/checks/reference_layers.py [--repeats 5] [--slowest]
+    .venv/bin/python benchmarks/checks/reference_layers.py [--repeats 5] [--slowest] [--skip compile]
 
 The first time is that of a user at his prompt: what torch loads and compiles when it is first asked counts, the import of torch
 and Laminar does not. Beside it stands the time that the processor spent on it, in all threads: where that is less, the machine
@@ -34,7 +34,7 @@ make, shape = REFERENCES[sys.argv[1]]
 times, spent = [], []
 for _ in range(2):
     start, used = time.perf_counter(), time.process_time()
-    report = lm.check_layer(make, shape, show=False)
+    report = lm.check_layer(make, shape, skip=sys.argv[2:], show=False)
     times.append(time.perf_counter() - start)
     spent.append(time.process_time() - used)
     report.raise_for_failures()
@@ -48,10 +48,12 @@ Run = tuple[list[float], list[float], int, int, list[tuple[float, str]]]
 """Seconds of the two calls, processor seconds of the two, checks passed and in all, and the slowest of the first."""
 
 
-def once(name: str) -> Run:
-    """Check the layer `name` in a fresh interpreter."""
+def once(name: str, skip: list[str]) -> Run:
+    """Check the layer `name` in a fresh interpreter, less the checks in `skip`."""
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the Makefile has it: idle threads sleep
-    done = subprocess.run([sys.executable, "-c", CODE, name], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, name, *skip], capture_output=True, text=True, check=True, env=environment
+    )
     result: Run = json.loads(done.stdout)
     return result
 
@@ -69,13 +71,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--slowest", action="store_true", help="list the checks that take longest")
+    parser.add_argument("--skip", nargs="*", default=[], help="checks to leave out")
     given = parser.parse_args()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"{datetime.date.today()}, {machine}, {THREADS} threads, medians of {given.repeats} fresh interpreters.\n")
     print("| layer | checks passed | first time, s (lowest to highest) | processor, s | again, s |\n|---|---|---|---|---|")
     notes = []
     for name in names():
-        runs = [once(name) for _ in range(given.repeats)]
+        runs = [once(name, given.skip) for _ in range(given.repeats)]
         firsts, seconds = zip(*(run[0] for run in runs), strict=True)
         processor = statistics.median(run[1][0] for run in runs)
         *_, passed, asked, slowest = runs[-1]
