@@ -30,6 +30,8 @@ BUILT_IN = {
     "GradientError": RuntimeError,
     "DivergedError": ArithmeticError,
     "MissingPackageError": ImportError,
+    "StoreError": RuntimeError,
+    "TooFewRunsError": ValueError,
     "LaminarError": Exception,
 }
 

@@ -21,6 +21,8 @@ __all__ = [
     "NotBuiltError",
     "NotCompiledError",
     "ShapeError",
+    "StoreError",
+    "TooFewRunsError",
     "UnknownNameError",
     "complaint",
 ]
@@ -99,3 +101,11 @@ class GradientError(LayerError):
 
 class DivergedError(LaminarError, ArithmeticError):
     """The training loss is no longer a finite number."""
+
+
+class StoreError(LaminarError, RuntimeError):
+    """A store of trials cannot be opened or reached, or holds another study under the name."""
+
+
+class TooFewRunsError(ArgumentError):
+    """So few runs can never lead to a verdict; the text says how many are needed."""

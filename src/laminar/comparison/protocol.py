@@ -1,0 +1,136 @@
+"""What is declared before the first run: what is compared with what, by which metric, how precisely, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from laminar import seeding
+from laminar.callbacks.monitor import Monitor, number
+from laminar.errors import ArgumentError, complaint
+from laminar.fit import arguments
+from laminar.names import unknown_name
+
+__all__ = ["Contrast", "Protocol", "Stop", "make_protocol"]
+
+Stop = Literal["early", "fixed"]
+Contrast = tuple[str, str]
+"""A variant and the one it is compared with."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a comparison has declared before its first run.
+
+    Attributes:
+        variants: their names, in order.
+        contrasts: (variant, baseline) for each verdict that is asked for.
+        metric: the figure of the test data that is compared.
+        higher_is_better: of the metric.
+        margin: the smallest difference that matters, in units of the metric; differences that are surely smaller are
+            equivalent.
+        seeds: pairs at most.
+        stop: "early" (looks after every pair, and spends runs where they are still needed) or "fixed" (all of them).
+        seed: the root of every seed.
+        alpha: how often a verdict of a difference may be wrong under no difference, over all contrasts together.
+        target: a value of the metric whose reaching is timed; None where none was given.
+        fit: argument -> what it is, as text, of every training.
+    """
+
+    variants: tuple[str, ...]
+    contrasts: tuple[Contrast, ...]
+    metric: str
+    higher_is_better: bool
+    margin: float
+    seeds: int
+    stop: Stop = "early"
+    seed: int = 0
+    alpha: float = 0.05
+    target: float | None = None
+    fit: Mapping[str, str] | None = None
+
+    def seed_of(self, index: int) -> int:
+        """Return the seed that all runs of pair `index` share."""
+        return seeding.derive(self.seed, "run", index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the protocol as values that JSON knows."""
+        plain = asdict(self)
+        return plain | {"variants": list(self.variants), "contrasts": [list(pair) for pair in self.contrasts]}
+
+
+def make_protocol(
+    variants: Sequence[str],
+    *,
+    metric: str,
+    margin: float,
+    seeds: int,
+    baseline: str | Sequence[Contrast] | None = None,
+    stop: str = "early",
+    seed: int = 0,
+    direction: str = "auto",
+    target: float | None = None,
+    fit: Mapping[str, str] | None = None,
+) -> Protocol:
+    """Return the protocol, its arguments checked.
+
+    Args:
+        variants: names, at least two.
+        metric: name of the figure.
+        margin: in units of the metric, above 0.
+        seeds: pairs at most.
+        baseline: the variant that each other is compared with (the first where None), or pairs (variant, baseline).
+        stop: "early" or "fixed".
+        seed: the root of every seed.
+        direction: "max" or "min" is better; "auto" goes by the metric's name.
+        target: a value of the metric whose reaching is timed.
+        fit: arguments of `Model.fit`, as text.
+
+    Raises:
+        ArgumentError: on an argument that cannot work.
+        UnknownNameError: if `baseline` names no variant.
+
+    >>> make_protocol(["a", "b", "c"], metric="accuracy", margin=0.01, seeds=10, baseline="b").contrasts
+    (('a', 'b'), ('c', 'b'))
+    """
+    names = tuple(variants)
+    if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
+        received = f"{list(names)!r}"
+        fix = 'Pass {"with": make_one, "without": make_other}'
+        raise ArgumentError(complaint("compare(variants=)", expected="two or more by name", received=received, fix=fix))
+    if stop not in ("early", "fixed"):
+        fix = 'Pass stop="early" to end as soon as the verdicts are known'
+        raise ArgumentError(complaint("compare(stop=)", expected='"early" or "fixed"', received=repr(stop), fix=fix))
+    (count,) = arguments.whole_numbers("compare", seeds=seeds)
+    return Protocol(
+        names,
+        _contrasts(names, baseline),
+        metric,
+        Monitor("compare", metric, {"max": "max", "min": "min"}.get(direction, direction)).larger,
+        number("compare(margin=)", margin, 0.002, above=0.0),
+        count,
+        "early" if stop == "early" else "fixed",
+        arguments.seed_of("compare(seed=)", seed) or 0,
+        target=None if target is None else number("compare(target=)", target, 0.9),
+        fit=fit,
+    )
+
+
+def _contrasts(names: tuple[str, ...], baseline: str | Sequence[Contrast] | None) -> tuple[Contrast, ...]:
+    if baseline is None or isinstance(baseline, str):
+        base = names[0] if baseline is None else baseline
+        pairs = [(name, base) for name in names if name != base]
+    else:
+        pairs = [tuple(pair) for pair in baseline]  # type: ignore[misc]
+    for pair in pairs:
+        for name in pair:
+            if name not in names:
+                raise unknown_name("compare(baseline=): variant", name, names)
+        if len(pair) != 2 or pair[0] == pair[1]:
+            fix = 'Pass baseline="without", or baseline=[("with", "without")]'
+            raise ArgumentError(complaint("compare(baseline=)", expected="two variants", received=repr(pair), fix=fix))
+    if len(set(pairs)) != len(pairs) or not pairs:
+        fix = "Name each pair once"
+        raise ArgumentError(complaint("compare(baseline=)", expected="pairs of variants", received=repr(pairs), fix=fix))
+    return tuple(pairs)

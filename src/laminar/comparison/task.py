@@ -1,0 +1,209 @@
+"""A comparison that can be run: the functions that build the variants, the data, and what one run is."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import nn
+
+from laminar import seeding
+from laminar.comparison.protocol import Protocol
+from laminar.comparison.runs import Run
+from laminar.errors import ArgumentError, DivergedError, NotCompiledError, complaint
+from laminar.fit.callbacks import INTERRUPTED, Callback
+from laminar.fit.state import State
+from laminar.model import Model
+from laminar.names import unknown_name
+
+__all__ = ["Builder", "Task", "build", "check_task", "environment", "execute", "tested"]
+
+Builder = Callable[..., Model]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a process needs to run any part of a comparison.
+
+    Attributes:
+        protocol: what was declared.
+        builders: variant -> function that returns a compiled network; it may take the seed.
+        train: (x, y), (x, y, weight), a source of batches, or a function of the seed that returns one of these, so that runs
+            differ in their data, too.
+        test: (x, y), (x, y, weight) or a source of batches.
+        fit: further arguments of `Model.fit`; `callbacks` may be a function that makes them, or is copied for every run.
+    """
+
+    protocol: Protocol
+    builders: Mapping[str, Builder]
+    train: Any
+    test: Any
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+    def training_data(self, index: int) -> tuple[Any, Any, Any]:
+        """Return (x, y, weight) of the runs of pair `index`."""
+        given = self.train
+        if callable(given) and not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
+            given = given(self.protocol.seed_of(index))
+        return as_triple(given, "compare(train=)")
+
+    def callbacks(self) -> list[Callback]:
+        """Return callbacks that no other run has."""
+        given = self.fit.get("callbacks", ())
+        if callable(given) and not isinstance(given, Callback):
+            given = given()
+        return [copy.deepcopy(c) for c in ([given] if isinstance(given, Callback) else given)]
+
+
+class _Clock(Callback):
+    """The seconds of training at the end of each epoch, without what comes between two epochs."""
+
+    def __init__(self) -> None:
+        self.elapsed: list[float] = []
+        self._begun = self._last = 0.0
+
+    def on_epoch_begin(self, model: nn.Module, state: State) -> None:
+        self._begun = self._last = time.perf_counter()
+
+    def on_batch_end(self, model: nn.Module, state: State) -> None:
+        self._last = time.perf_counter()
+
+    def on_epoch_end(self, model: nn.Module, state: State) -> None:
+        self.elapsed.append((self.elapsed[-1] if self.elapsed else 0.0) + self._last - self._begun)
+
+
+def build(builder: Builder, seed: int, name: str) -> Model:
+    """Return the network of one run, compiled.
+
+    Raises:
+        ArgumentError: if the function returns something else.
+        NotCompiledError: if it is not compiled.
+    """
+    takes_seed = bool(inspect.signature(builder).parameters)
+    with seeding.preserved(), seeding.seeded(seed):  # what builds itself at once draws from the run's seed, too
+        seeding.seed_all(seeding.derive(seed, "construction"))
+        model = builder(seed) if takes_seed else builder()
+    where = f"compare(variants=): variant {name!r}"
+    if not isinstance(model, Model):
+        fix = "Return lm.Sequential([...]) after its compile()"
+        raise ArgumentError(complaint(where, expected="a compiled network", received=type(model).__name__, fix=fix))
+    if model._recipe is None:
+        fix = "Call model.compile(...) in the function"
+        raise NotCompiledError(complaint(where, expected="a compiled network", received="one without a loss", fix=fix))
+    return model
+
+
+def execute(task: Task, variant: str, index: int) -> Run:
+    """Train one variant with the seed of pair `index`, and test it. A training that fails is a result.
+
+    Raises:
+        KeyboardInterrupt: if Ctrl-C ended the training: a run that was cut short is none.
+    """
+    protocol = task.protocol
+    seed = protocol.seed_of(index)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    begun = time.perf_counter()
+    run = Run(variant, index, seed, started=started, environment=environment())
+    clock = _Clock()
+    model: Model | None = None
+    try:
+        x, y, weight = task.training_data(index)
+        model = build(task.builders[variant], seed, variant)
+        arguments: dict[str, Any] = {"verbose": 0, **task.fit, "callbacks": [*task.callbacks(), clock], "seed": seed}
+        if weight is not None:
+            arguments["sample_weight"] = weight
+        if protocol.target is not None:
+            arguments["validation_data"] = task.test
+        history = model.fit(x, y, **arguments)
+        if history.stopped == INTERRUPTED:
+            raise KeyboardInterrupt
+        run = replace(run, parameters=sum(p.numel() for p in model.parameters()))
+        return tested(task, model, replace(run, elapsed=clock.elapsed, seconds=clock.elapsed[-1] if clock.elapsed else 0.0))
+    except DivergedError as error:
+        run = replace(run, status="diverged", error=str(error))
+    except Exception as error:
+        run = replace(run, status="failed", error=f"{type(error).__name__}: {error}")
+    return replace(run, history=_figures(model), elapsed=clock.elapsed, seconds=time.perf_counter() - begun)
+
+
+def tested(task: Task, model: Model, run: Run) -> Run:
+    """Return `run` with what the trained network does on the test data."""
+    x, y, weight = as_triple(task.test, "compare(test=)")
+    begun = time.perf_counter()
+    figures = dict(model.evaluate(x, y) if weight is None else model.evaluate(x, y, sample_weight=weight))
+    seconds = time.perf_counter() - begun
+    value = figures[task.protocol.metric]
+    run = replace(
+        run,
+        figures=figures,
+        history=_figures(model),
+        evaluation=len(x) / seconds if hasattr(x, "__len__") else None,
+    )
+    if not math.isfinite(value):
+        return replace(run, status="diverged", error=f"{task.protocol.metric} on the test data is {value}")
+    return replace(run, value=float(value))
+
+
+def _figures(model: Model | None) -> dict[str, list[float]]:
+    """Return figure -> a number for each epoch so far."""
+    history = None if model is None else model.history
+    return {} if history is None else {name: list(values) for name, values in history.history.items()}
+
+
+def check_task(task: Task) -> None:
+    """Build every variant, and ask each for its figures on two observations of the test data, before anything is trained.
+
+    Raises:
+        UnknownNameError: if a variant was not compiled with the metric.
+        LaminarError: what else building and evaluating say of the variants and the data.
+    """
+    x, y, weight = as_triple(task.test, "compare(test=)")
+    few = slice(0, 2)
+    for name, builder in task.builders.items():
+        model = build(builder, task.protocol.seed_of(0), name)
+        if y is None:
+            continue  # a stream is not looked into before its time
+        figures = model.evaluate(x[few], y[few], **({} if weight is None else {"sample_weight": weight[few]}))
+        if task.protocol.metric not in figures:
+            raise unknown_name(f"compare(metric=): figure of variant {name!r}", task.protocol.metric, figures)
+
+
+def as_triple(given: Any, where: str) -> tuple[Any, Any, Any]:
+    """Return (x, y, weight); y and weight are None where `given` is a source of batches.
+
+    Raises:
+        ArgumentError: if it is neither.
+    """
+    if isinstance(given, tuple | list):
+        if len(given) not in (2, 3):
+            fix = "Pass (x, y)"
+            received = f"{len(given)} things"
+            raise ArgumentError(complaint(where, expected="(x, y) or (x, y, weight)", received=received, fix=fix))
+        return given[0], given[1], given[2] if len(given) == 3 else None
+    return given, None, None
+
+
+def environment() -> dict[str, str]:
+    """Return what a run of this process runs on."""
+    cuda = torch.cuda.is_available()
+    return {
+        "laminar": version("laminar"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "threads": str(torch.get_num_threads()),
+        "host": socket.gethostname(),
+        "process": str(os.getpid()),
+    }
