@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from laminar import seeding
+from laminar.comparison.memory import memory_of_run
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.runs import Run
 from laminar.errors import ArgumentError, DivergedError, NotCompiledError, complaint
@@ -128,7 +129,8 @@ def execute(task: Task, variant: str, index: int) -> Run:
         history = model.fit(x, y, **arguments)
         if history.stopped == INTERRUPTED:
             raise KeyboardInterrupt
-        run = replace(run, parameters=sum(p.numel() for p in model.parameters()))
+        memory = memory_of_run(model, (x, y, weight), task.fit)
+        run = replace(run, parameters=sum(p.numel() for p in model.parameters()), memory=memory)
         return tested(task, model, replace(run, elapsed=clock.elapsed, seconds=clock.elapsed[-1] if clock.elapsed else 0.0))
     except DivergedError as error:
         run = replace(run, status="diverged", error=str(error))
