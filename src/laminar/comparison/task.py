@@ -28,7 +28,19 @@ from laminar.fit.state import State
 from laminar.model import Model
 from laminar.names import unknown_name
 
-__all__ = ["Builder", "Task", "build", "check_task", "environment", "execute", "tested"]
+__all__ = [
+    "Builder",
+    "Task",
+    "as_triple",
+    "build",
+    "check_task",
+    "drawn",
+    "environment",
+    "execute",
+    "fresh",
+    "made",
+    "tested",
+]
 
 Builder = Callable[..., Model]
 
@@ -54,17 +66,11 @@ class Task:
 
     def training_data(self, index: int) -> tuple[Any, Any, Any]:
         """Return (x, y, weight) of the runs of pair `index`."""
-        given = self.train
-        if callable(given) and not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
-            given = given(self.protocol.seed_of(index))
-        return as_triple(given, "compare(train=)")
+        return drawn(self.train, self.protocol.seed_of(index), "compare(train=)")
 
     def callbacks(self) -> list[Callback]:
         """Return callbacks that no other run has."""
-        given = self.fit.get("callbacks", ())
-        if callable(given) and not isinstance(given, Callback):
-            given = given()
-        return [copy.deepcopy(c) for c in ([given] if isinstance(given, Callback) else given)]
+        return fresh(self.fit.get("callbacks", ()))
 
 
 class _Clock(Callback):
@@ -92,10 +98,24 @@ def build(builder: Builder, seed: int, name: str) -> Model:
         NotCompiledError: if it is not compiled.
     """
     takes_seed = bool(inspect.signature(builder).parameters)
+    return made((lambda: builder(seed)) if takes_seed else builder, seed, f"compare(variants=): variant {name!r}")
+
+
+def made(make: Callable[[], Any], seed: int, where: str) -> Model:
+    """Return the compiled network that `make` makes from `seed`; the global generators are left as they were.
+
+    Args:
+        make: a user's function.
+        seed: of initial values, and of whatever else the function draws.
+        where: whose function it is, for messages.
+
+    Raises:
+        ArgumentError: if the function returns something else.
+        NotCompiledError: if it is not compiled.
+    """
     with seeding.preserved(), seeding.seeded(seed):  # what builds itself at once draws from the run's seed, too
         seeding.seed_all(seeding.derive(seed, "construction"))
-        model = builder(seed) if takes_seed else builder()
-    where = f"compare(variants=): variant {name!r}"
+        model = make()
     if not isinstance(model, Model):
         fix = "Return lm.Sequential([...]) after its compile()"
         raise ArgumentError(complaint(where, expected="a compiled network", received=type(model).__name__, fix=fix))
@@ -103,6 +123,12 @@ def build(builder: Builder, seed: int, name: str) -> Model:
         fix = "Call model.compile(...) in the function"
         raise NotCompiledError(complaint(where, expected="a compiled network", received="one without a loss", fix=fix))
     return model
+
+
+def fresh(callbacks: Any) -> list[Callback]:
+    """Return callbacks that no other run has: what the function `callbacks` makes, or copies of those it holds."""
+    given = callbacks() if callable(callbacks) and not isinstance(callbacks, Callback) else callbacks
+    return [copy.deepcopy(c) for c in ([given] if isinstance(given, Callback) else given)]
 
 
 def execute(task: Task, variant: str, index: int) -> Run:
@@ -179,6 +205,17 @@ def check_task(task: Task) -> None:
         figures = model.evaluate(x[few], y[few], **({} if weight is None else {"sample_weight": weight[few]}))
         if task.protocol.metric not in figures:
             raise unknown_name(f"compare(metric=): figure of variant {name!r}", task.protocol.metric, figures)
+
+
+def drawn(train: Any, seed: int, where: str) -> tuple[Any, Any, Any]:
+    """Return (x, y, weight) of the run of `seed`, for which `train` may be a function.
+
+    Raises:
+        ArgumentError: if it is no data.
+    """
+    if callable(train) and not hasattr(train, "__iter__") and not hasattr(train, "__getitem__"):
+        train = train(seed)
+    return as_triple(train, where)
 
 
 def as_triple(given: Any, where: str) -> tuple[Any, Any, Any]:
