@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from laminar.check.target import file_module, parse_shape, target
+from laminar.check.target import parse_shape, target
 from laminar.errors import ArgumentError, FileError, UnknownNameError
 
 FILE = """
@@ -57,11 +56,6 @@ def test_from_a_file(file: Path) -> None:
     assert made(f"{file}:Scale", "4.0").factor == 4.0
     assert made(f"{file}:double").factor == 2.0
     assert made(f"{file}:made").factor == 5.0
-
-
-def test_what_a_file_defines_can_be_pickled(file: Path) -> None:
-    layer = file_module(file).Scale(6.0)
-    assert pickle.loads(pickle.dumps(layer)).factor == 6.0
 
 
 def test_from_a_package_and_from_the_current_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from laminar.check.words import said
-from laminar.errors import ArgumentError, FileError, complaint
+from laminar.errors import ArgumentError, complaint
+from laminar.modules import named_module
 from laminar.names import unknown_name
 from laminar.shapes import Shape
 
-__all__ = ["file_module", "parse_shape", "target"]
+__all__ = ["parse_shape", "target"]
 
 _WHERE = "laminar check TARGET"
 
@@ -43,7 +39,7 @@ def target(text: str, arguments: str = "") -> nn.Module | Callable[[], nn.Module
     if not place or not name.isidentifier():
         fix = "Type package.module:ELU, or path/to/file.py:ELU"
         raise ArgumentError(complaint(_WHERE, expected="a module and a name in it", received=repr(text), fix=fix))
-    module = file_module(Path(place)) if place.endswith(".py") else _module(place)
+    module = named_module(place, _WHERE)
     if not hasattr(module, name):
         known = [n for n, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)]
         raise unknown_name(f"{_WHERE}: layer", name, known)
@@ -72,45 +68,6 @@ def parse_shape(text: str) -> Shape:
         fix = "Type the shape of one observation, without the batch: --input 20,24,24"
         raise ArgumentError(complaint("laminar check --input", expected="whole numbers from 1", received=repr(text), fix=fix))
     return tuple(map(int, parts))
-
-
-def _module(name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` does
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise _cannot(name, error) from error
-
-
-def file_module(path: Path) -> Any:
-    """Return the Python file `path` as a module of its own; what it defines can be pickled.
-
-    Raises:
-        FileError: if there is no such file, or running it fails.
-    """
-    if not path.is_file():
-        raise FileError(complaint(_WHERE, expected="a Python file", received=f"no file {str(path)!r}", fix="Correct the path"))
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:  # for what the file imports from beside it, as with `python file.py`
-        sys.path.insert(0, folder)
-    # by a name of its own: the file may be called like an installed package
-    spec = importlib.util.spec_from_file_location(f"_checked_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # pickling looks the class up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise _cannot(str(path), error) from error
-    return module
-
-
-def _cannot(name: str, error: Exception) -> FileError:
-    expected = "a module that can be imported"
-    return FileError(complaint(f"{_WHERE}: {name}", expected=expected, received=said(error), fix="Import it in Python"))
 
 
 def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
