@@ -103,11 +103,12 @@ def make_protocol(
         fix = 'Pass stop="early" to end as soon as the verdicts are known'
         raise ArgumentError(complaint("compare(stop=)", expected='"early" or "fixed"', received=repr(stop), fix=fix))
     (count,) = arguments.whole_numbers("compare", seeds=seeds)
+    larger = _larger_is_better(metric, direction)
     return Protocol(
         names,
         _contrasts(names, baseline),
         metric,
-        Monitor("compare", metric, {"max": "max", "min": "min"}.get(direction, direction)).larger,
+        larger,
         number("compare(margin=)", margin, 0.002, above=0.0),
         count,
         "early" if stop == "early" else "fixed",
@@ -115,6 +116,21 @@ def make_protocol(
         target=None if target is None else number("compare(target=)", target, 0.9),
         fit=fit,
     )
+
+
+def _larger_is_better(metric: Any, direction: Any) -> bool:
+    if not isinstance(metric, str):
+        fix = 'Pass metric="accuracy", as compile(metrics=) has it'
+        raise ArgumentError(complaint("compare(metric=)", expected="the name of a figure", received=repr(metric), fix=fix))
+    if direction not in ("auto", "min", "max"):
+        expected, fix = '"auto", "min" or "max"', 'Pass direction="min" where smaller is better'
+        raise ArgumentError(complaint("compare(direction=)", expected=expected, received=repr(direction), fix=fix))
+    try:
+        return Monitor("compare", metric, direction).larger
+    except ArgumentError:
+        expected = f'"min" or "max", because {metric!r} does not tell which is better'
+        fix = 'Pass direction="max" where larger is better'
+        raise ArgumentError(complaint("compare(direction=)", expected=expected, received='"auto"', fix=fix)) from None
 
 
 def _contrasts(names: tuple[str, ...], baseline: str | Sequence[Contrast] | None) -> tuple[Contrast, ...]:

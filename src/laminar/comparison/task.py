@@ -26,20 +26,19 @@ from laminar.errors import ArgumentError, DivergedError, NotCompiledError, compl
 from laminar.fit.callbacks import INTERRUPTED, Callback
 from laminar.fit.state import State
 from laminar.model import Model
-from laminar.names import unknown_name
 
 __all__ = [
     "Builder",
     "Task",
     "as_triple",
     "build",
-    "check_task",
     "drawn",
     "environment",
     "execute",
     "fresh",
     "made",
     "tested",
+    "with_seed",
 ]
 
 Builder = Callable[..., Model]
@@ -97,8 +96,36 @@ def build(builder: Builder, seed: int, name: str) -> Model:
         ArgumentError: if the function returns something else.
         NotCompiledError: if it is not compiled.
     """
-    takes_seed = bool(inspect.signature(builder).parameters)
-    return made((lambda: builder(seed)) if takes_seed else builder, seed, f"compare(variants=): variant {name!r}")
+    return made(with_seed(builder, seed, name), seed, _variant(name))
+
+
+def with_seed(builder: Builder, seed: int, name: str) -> Callable[[], Any]:
+    """Return `builder` as a function without arguments: it gets the seed if it has an argument "seed", or one that it needs.
+
+    Another argument with a default keeps that: `lambda units=units: make(units)` in a loop is no function of the seed.
+
+    Raises:
+        ArgumentError: if it is no function, or needs more.
+    """
+    expected, fix = "a function that builds a compiled network", "Pass one that takes nothing, or the seed"
+    if isinstance(builder, nn.Module) or not callable(builder):
+        fix = "Write lambda: ... or def around what makes it, so that each run has a new one"
+        raise ArgumentError(complaint(_variant(name), expected=expected, received=type(builder).__name__, fix=fix))
+    try:
+        parameters = inspect.signature(builder).parameters.values()
+    except (TypeError, ValueError):  # a callable of C, which tells nothing
+        return builder
+    if any(p.name == "seed" and p.kind is not p.POSITIONAL_ONLY for p in parameters):
+        return lambda: builder(seed=seed)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(needed) > 1:
+        received = f"one that needs {', '.join(needed)}"
+        raise ArgumentError(complaint(_variant(name), expected=expected, received=received, fix=fix))
+    return (lambda: builder(seed)) if needed else builder
+
+
+def _variant(name: str) -> str:
+    return f"compare(variants=): variant {name!r}"
 
 
 def made(make: Callable[[], Any], seed: int, where: str) -> Model:
@@ -189,24 +216,6 @@ def _figures(model: Model | None) -> dict[str, list[float]]:
     return {} if history is None else {name: list(values) for name, values in history.history.items()}
 
 
-def check_task(task: Task) -> None:
-    """Build every variant, and ask each for its figures on two observations of the test data, before anything is trained.
-
-    Raises:
-        UnknownNameError: if a variant was not compiled with the metric.
-        LaminarError: what else building and evaluating say of the variants and the data.
-    """
-    x, y, weight = as_triple(task.test, "compare(test=)")
-    few = slice(0, 2)
-    for name, builder in task.builders.items():
-        model = build(builder, task.protocol.seed_of(0), name)
-        if y is None:
-            continue  # a stream is not looked into before its time
-        figures = model.evaluate(x[few], y[few], **({} if weight is None else {"sample_weight": weight[few]}))
-        if task.protocol.metric not in figures:
-            raise unknown_name(f"compare(metric=): figure of variant {name!r}", task.protocol.metric, figures)
-
-
 def drawn(train: Any, seed: int, where: str) -> tuple[Any, Any, Any]:
     """Return (x, y, weight) of the run of `seed`, for which `train` may be a function.
 
@@ -224,7 +233,8 @@ def as_triple(given: Any, where: str) -> tuple[Any, Any, Any]:
     Raises:
         ArgumentError: if it is neither.
     """
-    if isinstance(given, tuple | list):
+    listed = isinstance(given, list) and len(given) in (2, 3) and all(hasattr(part, "__array__") for part in given)
+    if isinstance(given, tuple) or listed:  # any other list is one of batches
         if len(given) not in (2, 3):
             fix = "Pass (x, y)"
             received = f"{len(given)} things"
