@@ -32,6 +32,7 @@ BUILT_IN = {
     "MissingPackageError": ImportError,
     "StoreError": RuntimeError,
     "TooFewRunsError": ValueError,
+    "WorkerError": RuntimeError,
     "LaminarError": Exception,
 }
 

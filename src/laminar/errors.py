@@ -24,6 +24,7 @@ __all__ = [
     "StoreError",
     "TooFewRunsError",
     "UnknownNameError",
+    "WorkerError",
     "complaint",
 ]
 
@@ -109,3 +110,7 @@ class StoreError(LaminarError, RuntimeError):
 
 class TooFewRunsError(ArgumentError):
     """So few runs can never lead to a verdict; the text says how many are needed."""
+
+
+class WorkerError(LaminarError, RuntimeError):
+    """The processes that were to run a comparison cannot start, or die again and again."""

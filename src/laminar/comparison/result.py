@@ -105,7 +105,7 @@ class Comparison:
         if missing:
             again = "" if self.store is None else " Call compare again with the same arguments to go on."
             lines.append(f"Not over: {len(missing)} of the runs are missing.{again}")
-        undecided = [f"{v.variant!r} against {v.baseline!r}" for v in self.verdicts if not v.decided]
+        undecided = [f"{v.variant!r} against {v.baseline!r}" for v in self.verdicts if v.word in ("undecided", "invalid")]
         if undecided and not missing:
             lines.append(f"Not decided by {self.protocol.seeds} pairs: {'; '.join(undecided)}.")
         return [*lines, f"{_number(len(self.runs), 'run')} of study {self.name!r}, {self._kept}.", *self.notes]
@@ -220,8 +220,8 @@ def _frame() -> Callable[..., Any]:
     try:
         import pandas
     except ImportError as error:
-        fix = 'Install it: pip install "laminar[pandas]"'
-        raise MissingPackageError(complaint("to_pandas", expected="pandas", received="no such package", fix=fix)) from error
+        fix = 'Type: pip install "laminar[pandas]"'
+        raise MissingPackageError(complaint("to_pandas", expected="the package pandas", received="none installed", fix=fix)) from error
     frame: Callable[..., Any] = pandas.DataFrame
     return frame
 
