@@ -29,12 +29,14 @@ from laminar.model import Model
 
 __all__ = [
     "Builder",
+    "Clock",
     "Task",
     "as_triple",
     "build",
     "drawn",
     "environment",
     "execute",
+    "finished",
     "fresh",
     "made",
     "tested",
@@ -71,8 +73,23 @@ class Task:
         """Return callbacks that no other run has."""
         return fresh(self.fit.get("callbacks", ()))
 
+    def fit_arguments(self, index: int, weight: Any) -> dict[str, Any]:
+        """Return the arguments of `Model.fit` for a run of pair `index`, beside its data and its callbacks.
 
-class _Clock(Callback):
+        Args:
+            index: of the pair.
+            weight: of the observations, as `training_data` has it.
+        """
+        given = {"verbose": 0, **self.fit, "seed": self.protocol.seed_of(index)}
+        given.pop("callbacks", None)
+        if weight is not None:
+            given["sample_weight"] = weight
+        if self.protocol.target is not None:
+            given["validation_data"] = self.test
+        return given
+
+
+class Clock(Callback):
     """The seconds of training at the end of each epoch, without what comes between two epochs."""
 
     def __init__(self) -> None:
@@ -80,12 +97,15 @@ class _Clock(Callback):
         self._begun = self._last = 0.0
 
     def on_epoch_begin(self, model: nn.Module, state: State) -> None:
+        """Begin to count."""
         self._begun = self._last = time.perf_counter()
 
     def on_batch_end(self, model: nn.Module, state: State) -> None:
+        """Note the time."""
         self._last = time.perf_counter()
 
     def on_epoch_end(self, model: nn.Module, state: State) -> None:
+        """Add the epoch's seconds; what came after its last batch is none of them."""
         self.elapsed.append((self.elapsed[-1] if self.elapsed else 0.0) + self._last - self._begun)
 
 
@@ -169,27 +189,34 @@ def execute(task: Task, variant: str, index: int) -> Run:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     begun = time.perf_counter()
     run = Run(variant, index, seed, started=started, environment=environment())
-    clock = _Clock()
+    clock = Clock()
     model: Model | None = None
     try:
         x, y, weight = task.training_data(index)
         model = build(task.builders[variant], seed, variant)
-        arguments: dict[str, Any] = {"verbose": 0, **task.fit, "callbacks": [*task.callbacks(), clock], "seed": seed}
-        if weight is not None:
-            arguments["sample_weight"] = weight
-        if protocol.target is not None:
-            arguments["validation_data"] = task.test
-        history = model.fit(x, y, **arguments)
+        history = model.fit(x, y, **task.fit_arguments(index, weight), callbacks=[*task.callbacks(), clock])
         if history.stopped == INTERRUPTED:
             raise KeyboardInterrupt
-        memory = memory_of_run(model, (x, y, weight), task.fit)
-        run = replace(run, parameters=sum(p.numel() for p in model.parameters()), memory=memory)
-        return tested(task, model, replace(run, elapsed=clock.elapsed, seconds=clock.elapsed[-1] if clock.elapsed else 0.0))
+        return finished(task, model, (x, y, weight), replace(run, elapsed=clock.elapsed))
     except DivergedError as error:
         run = replace(run, status="diverged", error=str(error))
     except Exception as error:
         run = replace(run, status="failed", error=f"{type(error).__name__}: {error}")
     return replace(run, history=_figures(model), elapsed=clock.elapsed, seconds=time.perf_counter() - begun)
+
+
+def finished(task: Task, model: Model, data: tuple[Any, Any, Any], run: Run) -> Run:
+    """Return `run`, whose training has ended as it should, with what the network is, took and does on the test data.
+
+    Args:
+        task: the comparison.
+        model: the trained network.
+        data: (x, y, weight) of the training.
+        run: with the seconds of its epochs.
+    """
+    memory = memory_of_run(model, data, task.fit)
+    run = replace(run, parameters=sum(p.numel() for p in model.parameters()), memory=memory)
+    return tested(task, model, replace(run, seconds=run.elapsed[-1] if run.elapsed else 0.0))
 
 
 def tested(task: Task, model: Model, run: Run) -> Run:

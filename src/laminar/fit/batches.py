@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from laminar import seeding
 from laminar.errors import ArgumentError, DataError, DtypeError, complaint
-from laminar.fit.convert import Batch, Converter, about, same_length, to_tensor
+from laminar.fit.convert import Batch, Converter, Inputs, about, same_length, to_tensor
 
-__all__ = ["Batches", "Order", "Shuffle", "make_batches", "split"]
+__all__ = ["Batches", "Order", "Shuffle", "SideBySide", "make_batches", "split"]
 
 Shuffle = Literal["epoch", "once"] | bool
 
@@ -100,12 +101,34 @@ class _InMemory(Batches):
         self.steps: int = order.steps(whole.size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        size, n = self._order.size, self.observations
-        end = self.steps * size if self._order.drop_last else n
-        permutation = self._order.permutation(n, number)
-        if permutation is None:
-            return self._slices(end)
-        return (self._take(index) for index in permutation[:end].to(self._device).split(size))
+        index = self.index(number)
+        if index is None:
+            return self._slices(self._end)
+        return (self._take(part) for part in index.split(self._order.size))
+
+    @property
+    def _end(self) -> int:
+        """The number of observations that an epoch goes through."""
+        return self.steps * self._order.size if self._order.drop_last else self.observations
+
+    def index(self, number: int) -> Tensor | None:
+        """Return the observations of epoch `number` in its order; None where they come as they are."""
+        permutation = self._order.permutation(self.observations, number)
+        return None if permutation is None else permutation[: self._end].to(self._device)
+
+    def again(self, order: Order, ready: Callable[[Inputs], None]) -> _InMemory:
+        """Return the same observations in another order, without a copy, for the network that `ready` tells of them."""
+        ready(self._whole.x)
+        return _InMemory(self._whole, order, self._device)
+
+    def shares(self, other: Batches) -> bool:
+        """Return whether `other` cuts batches of the same size out of the same memory."""
+        return isinstance(other, _InMemory) and self._whole.x is other._whole.x and self._order.size == other._order.size
+
+    def together(self, indices: Tensor) -> Iterator[Batch]:
+        """Return batches of several trainings: for S orders (S, N), tensors (S, B, ...)."""
+        for part in indices.split(self._order.size, dim=1):
+            yield _Several.of(self._take(part.flatten()), lambda t: t.view(len(indices), -1, *t.shape[1:]))
 
     def everything(self) -> Iterator[Batch]:
         return self._slices(self.observations)
@@ -197,6 +220,65 @@ class _FromDataset(_Stream):
         return self._converted(self._loader(replace(self._order, shuffle=False, drop_last=False), 1), 1)
 
 
+# -- several trainings at once --------------------------------------------------------------------------------------------
+
+
+class _Several(Batch):
+    """A batch for each of several networks: tensors (S, B, ...)."""
+
+    @property
+    def size(self) -> int:
+        """The number of observations B of each."""
+        return int((self.x[0] if isinstance(self.x, tuple) else self.x).shape[1])
+
+    @classmethod
+    def of(cls, batch: Batch, change: Callable[[Tensor], Tensor]) -> _Several:
+        """Return `batch` with every tensor changed."""
+        x, y, weight = (None if part is None else tree_map(change, part) for part in (batch.x, batch.y, batch.weight))
+        return cls(x, y, weight)
+
+
+class SideBySide(Batches):
+    """The batches of several trainings at once: tensors (S, B, ...), each training in its own order.
+
+    Args:
+        parts: the batches of each training, as many of the same sizes.
+
+    Raises:
+        DataError: if they differ in their number of observations, or are a stream.
+    """
+
+    def __init__(self, parts: Sequence[Batches]) -> None:
+        counts = [p.observations for p in parts]
+        if None in counts or len(set(counts)) > 1:
+            fix = "Train them one after the other"
+            raise DataError(complaint("SideBySide", expected="data of one length in memory", received=f"{counts}", fix=fix))
+        self._parts = list(parts)
+        self.observations, self.steps = parts[0].observations, parts[0].steps
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """See `Batches.epoch`."""
+        first = self._parts[0]
+        if isinstance(first, _InMemory) and all(first.shares(p) for p in self._parts):
+            indices = [p.index(number) for p in self._parts if isinstance(p, _InMemory)]
+            if all(index is not None for index in indices):
+                return first.together(torch.stack([index for index in indices if index is not None]))
+        return (self._stacked(batches) for batches in zip(*(p.epoch(number) for p in self._parts), strict=True))
+
+    def everything(self) -> Iterator[Batch]:
+        """See `Batches.everything`."""
+        return (self._stacked(batches) for batches in zip(*(p.everything() for p in self._parts), strict=True))
+
+    @staticmethod
+    def _stacked(batches: Sequence[Batch]) -> Batch:
+        return _Several(
+            *(
+                None if parts[0] is None else tree_map(lambda *each: torch.stack(each), *parts)
+                for parts in zip(*((b.x, b.y, b.weight) for b in batches), strict=True)
+            )
+        )
+
+
 # -- choosing -------------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +286,8 @@ def make_batches(data: tuple[Any, Any, Any], order: Order, device: torch.device,
     """Return the batches of what a user handed to fit, evaluate or predict.
 
     Args:
-        data: x, y and sample weights: arrays, tensors or lists; or x alone, a Dataset, DataLoader or re-iterable of (x, y).
+        data: x, y and sample weights: arrays, tensors or lists; or x alone, a Dataset, DataLoader or re-iterable of (x, y), or
+            what this function has returned for arrays, to cut them in another order for another network of the kind.
         order: how observations are put into batches; a DataLoader or re-iterable has an order of its own.
         device: where the batches go.
         converter: makes checked tensors of what the user has.
@@ -214,6 +297,8 @@ def make_batches(data: tuple[Any, Any, Any], order: Order, device: torch.device,
     """
     x, y, weight = _unpacked(data)
     x = converter.arrange(x)
+    if isinstance(x, _InMemory):
+        return x.again(order, converter.ready)
     if _is_array(x):
         return _InMemory(converter.whole(x, y, weight), order, device)
     by_number = isinstance(x, Dataset) and not isinstance(x, IterableDataset)
