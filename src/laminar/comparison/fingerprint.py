@@ -12,7 +12,7 @@ from laminar.comparison.digest import digest
 from laminar.comparison.task import Task
 from laminar.model import Model
 
-__all__ = ["fingerprint", "study_name"]
+__all__ = ["data_of", "fingerprint", "study_name"]
 
 _LONGEST_NAME = 60
 
@@ -38,7 +38,7 @@ def fingerprint(task: Task, networks: Mapping[str, Model]) -> tuple[str, tuple[s
     settings = [protocol.metric, protocol.seed, protocol.target is not None, sorted(task.fit.items())]
     parts = {
         "networks": digest(dict(networks)),
-        "data": digest(_data(task.train), _data(task.test)),
+        "data": digest(data_of(task.train), data_of(task.test)),
         "settings": digest(settings),
     }
     notes = [note for name in ("train", "test") for note in _unread(name, getattr(task, name))]
@@ -58,7 +58,7 @@ def study_name(task: Task, fingerprint: str) -> str:
     return f"{short} {hashlib.sha256(fingerprint.encode()).hexdigest()[:8]}"
 
 
-def _data(given: Any) -> Any:
+def data_of(given: Any) -> Any:
     """Return what stands for data: arrays and functions themselves, of anything else its kind and length."""
     if isinstance(given, TensorDataset):
         return list(given.tensors)

@@ -26,11 +26,16 @@ __all__ = ["pack", "unpack"]
 _ALIGNED = 64  # bytes: what vector instructions like
 
 
-def pack(value: Any, folder: Path) -> None:
+def pack(value: Any, folder: Path, where: str = "compare(workers=)") -> None:
     """Write `value` into an empty folder.
 
     Lambdas, closures, and what was defined in a notebook, in `python -c` or in a script go by value; so does what comes from
     a module that another process could not import.
+
+    Args:
+        value: anything.
+        folder: an empty one.
+        where: the argument that asks for it, for messages.
 
     Raises:
         ArgumentError: if something in it cannot be brought to another process.
@@ -60,7 +65,7 @@ def pack(value: Any, folder: Path) -> None:
         expected = "variants, data and callbacks that can be brought to another process"
         fix = "Open files, locks and the like inside the functions, or pass workers=1"
         received = f"{type(error).__name__}: {str(error).strip().rstrip('.')}"
-        raise ArgumentError(complaint("compare(workers=)", expected=expected, received=received, fix=fix)) from error
+        raise ArgumentError(complaint(where, expected=expected, received=received, fix=fix)) from error
     (folder / "places").write_text(json.dumps(places), encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,10 @@ from laminar.comparison.task import Task
 from laminar.comparison.worker import work
 from laminar.errors import LaminarError, WorkerError, complaint
 
-__all__ = ["run_workers", "serve", "threads_each"]
+__all__ = ["Job", "Report", "run_job", "run_workers", "serve", "threads_each"]
+
+Report = Callable[[dict[str, Any]], object]
+Job = Callable[[Store, str, Report], None]
 
 _DEATHS = 3  # for each worker: so many in a row, with no run finished between them, end the comparison
 _GRACE = 5.0  # seconds in which a worker that is told to end gives its run back
@@ -43,9 +47,6 @@ def threads_each(workers: int) -> int:
 def run_workers(task: Task, store: Store, name: str, workers: int, *, report: Callable[[Run], None] | None = None) -> None:
     """Run what is left of a comparison in `workers` new processes, and return when nothing is left.
 
-    They share the data's memory, and end when this process does, however it ends. One that dies is replaced, and its run begun
-    again.
-
     Args:
         task: the comparison.
         store: where its study has been opened; not one in memory.
@@ -54,16 +55,41 @@ def run_workers(task: Task, store: Store, name: str, workers: int, *, report: Ca
         report: called with every run that one of them has recorded.
 
     Raises:
-        ArgumentError: if something in the task cannot be brought to another process.
+        ArgumentError, WorkerError, StoreError: as `run_job`.
+    """
+    tell = report or (lambda run: None)
+    run_job(partial(_work, task), store, name, workers, who="compare", report=lambda run: tell(Run.from_dict(run)))
+
+
+def _work(task: Task, store: Store, name: str, say: Report) -> None:
+    work(task, store, name, report=lambda run: say(run.to_dict()))
+
+
+def run_job(job: Job, store: Store, name: str, workers: int, *, who: str, report: Report) -> None:
+    """Do a job that processes share in `workers` new processes, and return when all of them have returned.
+
+    They share the data's memory, and end when this process does, however it ends. One that dies is replaced, and its run begun
+    again.
+
+    Args:
+        job: is called in each of them with the store, opened anew, the name, and a function that brings what it is given here.
+        store: where the study has been opened; not one in memory.
+        name: of the study.
+        workers: how many processes.
+        who: the function that asks for it, for messages.
+        report: is given what the job reports, values that JSON knows.
+
+    Raises:
+        ArgumentError: if something in the job cannot be brought to another process.
         WorkerError: if a process cannot start, or dies again and again.
         StoreError: if the store is out of reach.
     """
     folder = Path(tempfile.mkdtemp(prefix="laminar-"))
     crew: _Crew | None = None
     try:
-        pack((task, store.where, name), folder)
-        crew = _Crew(folder, workers)
-        crew.run(report or (lambda run: None))
+        pack((job, store.where, name), folder, f"{who}(workers=)")
+        crew = _Crew(folder, workers, f"{who}(workers=)")
+        crew.run(report)
     finally:
         if crew is not None:
             crew.end()
@@ -73,14 +99,14 @@ def run_workers(task: Task, store: Store, name: str, workers: int, *, report: Ca
 class _Crew:
     """The processes, and what they say."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, workers: int, where: str) -> None:
+        self._folder, self._where = folder, where
         self._environment = os.environ | {name: str(threads_each(workers)) for name in _THREADS}
         self._said: queue.Queue[tuple[subprocess.Popen[bytes], dict[str, Any] | None]] = queue.Queue()
         self._alive = [self._start() for _ in range(workers)]
         self._most = _DEATHS * workers
 
-    def run(self, report: Callable[[Run], None]) -> None:
+    def run(self, report: Report) -> None:
         """Listen to the processes until all have done what there was to do."""
         deaths, done = 0, set()
         while self._alive:
@@ -92,13 +118,13 @@ class _Crew:
                     continue
                 deaths += 1
                 if deaths >= self._most:
-                    raise _dying(deaths, code)
+                    raise _dying(self._where, deaths, code)
                 self._alive.append(self._start())
             elif "error" in event:
-                raise _as_raised(*event["error"])
+                raise _as_raised(self._where, *event["error"])
             elif "run" in event:
                 deaths = 0
-                report(Run.from_dict(event["run"]))
+                report(event["run"])
             else:
                 done.add(process)
 
@@ -154,8 +180,8 @@ def serve(folder: str) -> None:
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True, name="laminar-parent").start()
     try:
-        task, where, name = unpack(Path(folder))
-        work(task, Store(where), name, report=lambda run: _say(events, {"run": run.to_dict()}))
+        job, where, name = unpack(Path(folder))
+        job(Store(where), name, lambda run: _say(events, {"run": run}))
     except Exception as error:
         _say(events, {"error": [type(error).__name__, str(error), traceback.format_exc()]})
         sys.exit(1)
@@ -177,7 +203,7 @@ def _end_with_parent(folder: str) -> None:
     os._exit(1)
 
 
-def _as_raised(kind: str, text: str, trace: str) -> LaminarError:
+def _as_raised(where: str, kind: str, text: str, trace: str) -> LaminarError:
     """Return the error that a worker met: one of Laminar's as it is, any other one in words."""
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, LaminarError):
@@ -186,15 +212,15 @@ def _as_raised(kind: str, text: str, trace: str) -> LaminarError:
         expected = "a process that can do a worker's part"
         fix = "Import what it needs where other processes find it, or pass workers=1"
         received = f"{kind}: {text.strip().rstrip('.')}"
-        found = WorkerError(complaint("compare(workers=)", expected=expected, received=received, fix=fix))
+        found = WorkerError(complaint(where, expected=expected, received=received, fix=fix))
     found.add_note(f"In the worker:\n{trace}")
     return found
 
 
-def _dying(deaths: int, code: int) -> WorkerError:
+def _dying(where: str, deaths: int, code: int) -> WorkerError:
     how = f"exit status {code}"
     if code < 0:
         how = f"signal {-code} ({signal.Signals(-code).name})"
     received = f"{deaths} ends in a row with no run finished between them, the last by {how}"
     fix = "Call it with workers=1 to see what ends it; the runs that are there are kept"
-    return WorkerError(complaint("compare(workers=)", expected="workers that live", received=received, fix=fix))
+    return WorkerError(complaint(where, expected="workers that live", received=received, fix=fix))
