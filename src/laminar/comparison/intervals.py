@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["bca_interval", "clopper_pearson", "lower_end", "t_interval"]
 
@@ -102,7 +103,9 @@ def clopper_pearson(wins: float, n: int, level: float = 0.95) -> Interval:
     return low, high
 
 
-def lower_end(p: Callable[[float], float], level: float, d: Sequence[float], anchors: Sequence[float] = ()) -> float:
+def lower_end(
+    p: Callable[[float], float], level: float, d: Sequence[float] | npt.NDArray[np.float64], anchors: Sequence[float] = ()
+) -> float:
     """Return the smallest centre that a one-sided test does not reject: the lower end of the interval that inverts it.
 
     The upper end is minus the lower end of the mirrored differences.

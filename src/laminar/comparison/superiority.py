@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from laminar.comparison.intervals import clopper_pearson
 
@@ -12,7 +13,7 @@ __all__ = ["superiority"]
 
 
 def superiority(
-    differences: Sequence[float], *, higher_is_better: bool = True, level: float = 0.95
+    differences: Sequence[float] | npt.NDArray[np.float64], *, higher_is_better: bool = True, level: float = 0.95
 ) -> tuple[float, float, float]:
     """Return (probability, low, high): that a run of the variant beats the baseline's run of the same seed.
 

@@ -30,7 +30,7 @@ Array = npt.NDArray[np.float64]
 Values = Mapping[str, Mapping[int, float]]
 Word = Literal["better", "worse", "equivalent", "undecided", "invalid"]
 
-LOOKING = 0.2
+LOOKING = 0.3
 """The share of alpha that is spent on looking after every pair; the rest is kept for the test of all pairs at the end."""
 
 
@@ -46,6 +46,7 @@ class Verdict:
         word: "better" or "worse", where there is a difference; "equivalent", where it is surely smaller than the margin, be
             there one or not; "undecided"; "invalid", where too few pairs are usable for any verdict.
         pairs: pairs that were looked at.
+        usable: of these, the pairs in which not both failed: the only ones that say something.
         unused: pairs that were run and not looked at: beyond the end of an early verdict, or beyond a gap.
         wins: pairs in which the variant did better.
         ties: pairs in which both did the same, or both failed.
@@ -74,6 +75,7 @@ class Verdict:
     baseline: str
     word: Word
     pairs: int
+    usable: int
     unused: int
     wins: int
     ties: int
@@ -190,7 +192,8 @@ class _Series:
 
     def tested(self) -> Array:
         """Return the differences of the pairs looked at that say something: not those in which both failed."""
-        return self.d[: self.looks][self.usable[: self.looks]]
+        d: Array = self.d[: self.looks][self.usable[: self.looks]]
+        return d
 
     def above(self, centre: float) -> float:
         """Return the two-sided p-value of `centre` if differences lie above it, else 1."""
@@ -306,6 +309,7 @@ def _verdict(series: _Series, values: Values, protocol: Protocol, place: int) ->
         baseline=series.baseline,
         word=series.word,
         pairs=series.looks,
+        usable=len(series.tested()),
         unused=series.available - series.looks,
         wins=int(wins),
         ties=int((used == 0).sum()),
