@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from laminar import seeding
@@ -58,6 +58,17 @@ class Protocol:
         """Return the protocol as values that JSON knows."""
         plain = asdict(self)
         return plain | {"variants": list(self.variants), "contrasts": [list(pair) for pair in self.contrasts]}
+
+    def continued(self, declared: Mapping[str, Any]) -> Protocol:
+        """Return the protocol with what a study was last declared with where that may change as it goes on.
+
+        >>> short = make_protocol(["a", "b"], metric="accuracy", margin=0.01, seeds=8)
+        >>> short.continued(short.to_dict() | {"seeds": 30}).seeds
+        30
+        """
+        pairs: list[Contrast] = [(variant, baseline) for variant, baseline in declared["contrasts"]]
+        kept = {name: declared[name] for name in ("margin", "seeds", "stop", "alpha", "target")}
+        return replace(self, contrasts=tuple(pairs), **kept)
 
 
 def make_protocol(

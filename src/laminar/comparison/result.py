@@ -83,7 +83,7 @@ class Comparison:
         better = "higher" if p.higher_is_better else "lower"
         lines = [
             f"metric {p.metric} on the test data, {better} is better; differences below {p.margin:g} do not matter",
-            f"at most {p.seeds} pairs, stop={p.stop!r}, seed={p.seed}, level {p.alpha:g} over {_counted(self.verdicts)}",
+            f"at most {p.seeds} pairs, stop={p.stop!r}, seed={p.seed}, level {p.alpha:g} over all verdicts together",
             "contrasts: " + "; ".join(f"{variant!r} against {baseline!r}" for variant, baseline in p.contrasts),
         ]
         if p.target is not None:
@@ -221,7 +221,9 @@ def _frame() -> Callable[..., Any]:
         import pandas
     except ImportError as error:
         fix = 'Type: pip install "laminar[pandas]"'
-        raise MissingPackageError(complaint("to_pandas", expected="the package pandas", received="none installed", fix=fix)) from error
+        raise MissingPackageError(
+            complaint("to_pandas", expected="the package pandas", received="none installed", fix=fix)
+        ) from error
     frame: Callable[..., Any] = pandas.DataFrame
     return frame
 
@@ -232,10 +234,6 @@ def _machine(run: Run) -> str:
         f"ran on {e.get('device')}, {e.get('threads')} threads, {e.get('platform')}, python {e.get('python')}, "
         f"torch {e.get('torch')}, laminar {e.get('laminar')}"
     )
-
-
-def _counted(verdicts: tuple[Verdict, ...]) -> str:
-    return "one verdict" if len(verdicts) == 1 else f"all {len(verdicts)} verdicts"
 
 
 def _number(count: int, thing: str) -> str:

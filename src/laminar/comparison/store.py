@@ -142,6 +142,12 @@ class Store:
         finally:
             self.release(name)
 
+    def declared(self, name: str) -> list[dict[str, Any]]:
+        """Return the protocols that a study was opened with, the present one last; none where there is no such study."""
+        study = self._tried(lambda: self._study(name))
+        known = {} if study is None else self._tried(lambda: study.user_attrs)
+        return [*known.get("earlier", []), known["protocol"]] if "fingerprint" in known else []
+
     def _is_open(self, name: str, protocol: Mapping[str, Any], fingerprint: str) -> bool:
         """Return whether the study is there as it is wanted."""
         study = self._tried(lambda: self._study(name))

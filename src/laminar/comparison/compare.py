@@ -1,0 +1,186 @@
+"""`compare`: the entrance. Checks what is asked, has the runs made that are missing, and returns the verdicts."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from laminar.callbacks.monitor import number
+from laminar.comparison.protocol import Contrast, make_protocol
+from laminar.comparison.result import Comparison
+from laminar.comparison.study import opened
+from laminar.comparison.task import Builder, Task, fresh, with_seed
+from laminar.errors import ArgumentError, complaint
+from laminar.fit import arguments
+from laminar.model import Model
+from laminar.names import unknown_name
+
+__all__ = ["compare", "make_task"]
+
+_OF_FIT = tuple(name for name in inspect.signature(Model.fit).parameters if name != "self")
+_ELSEWHERE = {
+    "x": ("none: the data comes after the variants", "Write compare(variants, (x, y), (x_test, y_test), ...)"),
+    "y": ("none: the data comes after the variants", "Write compare(variants, (x, y), (x_test, y_test), ...)"),
+    "sample_weight": ("none: weights come with the data", "Pass (x, y, weight) as train"),
+    "seed": ("none: the seeds of runs come from that of the comparison", "Leave it out"),
+}
+"""Arguments of fit that a comparison sets itself: what is expected instead, and the fix."""
+_LONGEST = 80  # characters of an argument in the protocol
+
+
+def compare(
+    variants: Mapping[str, Builder],
+    train: Any,
+    test: Any,
+    *,
+    metric: str,
+    margin: float,
+    seeds: int = 20,
+    baseline: str | Sequence[Contrast] | None = None,
+    stop: str = "early",
+    workers: int = 1,
+    store: str | Path | None = "laminar.db",
+    name: str | None = None,
+    seed: int = 0,
+    target: float | None = None,
+    direction: str = "auto",
+    verbose: int | bool = 1,
+    **fit: Any,
+) -> Comparison:
+    """Train every variant from the same seeds, and say of each whether it is better than the baseline, and how sure that is.
+
+    Run k of every variant shares one seed: of initial values (each layer's by its path, so that variants which differ in one
+    layer share the others), shuffling, augmentation and dropout. A run that fails or diverges is a result: it loses its pair.
+
+    Runs are kept in `store`. The same call goes on where it was interrupted, also with more seeds; what differs in networks,
+    data or settings is another study. Several processes, and machines, may call it at once: they share the runs.
+
+    Args:
+        variants: name -> function that returns a compiled network, at least two; it may take the seed.
+        train: (x, y), (x, y, weight), a source of batches, or a function of the seed that returns one of these.
+        test: (x, y), (x, y, weight) or a source of batches; never trained on.
+        metric: the figure of the test data that is compared: "loss", or a metric that every variant was compiled with.
+        margin: the smallest difference that matters, in units of the metric: smaller ones are equivalent.
+        seeds: pairs of runs at most.
+        baseline: the variant that the others are compared with (the first where None), or pairs (variant, baseline).
+        stop: "early" ends where the verdicts are known, having looked after every pair by a method that allows it; "fixed"
+            makes all runs, and looks once.
+        workers: processes; with more than one, each has its share of the cores. 1 is this process.
+        store: a SQLite file, "postgresql://user@host/database", or None: in memory.
+        name: of the study in the store; made of variants and settings where None.
+        seed: the root of every seed.
+        target: a value of the metric; the time to reach it is reported, for which every epoch ends with an evaluation.
+        direction: "max" or "min" is better; "auto" goes by the metric's name.
+        verbose: 1 for a line on every run and the verdicts at the end, 0 for none.
+        **fit: further arguments of `Model.fit`, as epochs=30; `callbacks` are copied for every run, or a function makes them.
+
+    Raises:
+        TooFewRunsError: if so few seeds can never lead to a verdict.
+        UnknownNameError: on an argument, variant or metric that there is not.
+        ArgumentError, DataError: on what cannot work; said before anything is trained.
+        StoreError: if the store cannot be opened, or holds another study under the name.
+        WorkerError: if the worker processes cannot start.
+
+    Source: rows R5, R16, R25 and B3 of the mission. The statistics cite theirs: `laminar.comparison.verdicts`.
+
+    >>> import numpy as np, laminar as lm
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype(int)
+    >>> def net(rate):
+    ...     model = lm.Sequential([lm.layers.Dense(2)])
+    ...     model.compile(lm.optimizers.SGD(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    ...     return model
+    >>> variants = {"quick": lambda: net(1.0), "slow": lambda: net(1e-6)}
+    >>> found = compare(variants, (x, y), (x, y), metric="loss", margin=0.01, seeds=8, store=None, verbose=0, epochs=5)
+    >>> found["slow"].word
+    'worse'
+    """
+    declared = {"metric": metric, "margin": margin, "seeds": seeds, "baseline": baseline, "stop": stop, "seed": seed}
+    task = make_task(variants, train, test, **declared, target=target, direction=direction, **fit)
+    (count,) = arguments.whole_numbers("compare", workers=workers)
+    _check_rest(name, verbose)
+    say = print if verbose else _silent
+    with opened(task, store, name, workers=count) as study:
+        study.run(count, say)
+        result = study.result()
+    say("\n" + str(result))
+    return result
+
+
+def make_task(variants: Mapping[str, Builder], train: Any, test: Any, **options: Any) -> Task:
+    """Return what `compare` is to run, its arguments checked as far as that needs no network.
+
+    Args:
+        variants: see `compare`.
+        train: see `compare`.
+        test: see `compare`.
+        **options: those arguments of `compare` that say what is run, and those of `Model.fit`.
+
+    Raises:
+        UnknownNameError: on an argument that neither has.
+        ArgumentError: on a value that cannot work.
+    """
+    own = {name: options.pop(name) for name in inspect.signature(make_protocol).parameters if name in options}
+    if isinstance(options.get("callbacks"), Iterator):  # which could be gone through for one run only
+        options["callbacks"] = list(options["callbacks"])
+    _check_fit(options, target=own.get("target"))
+    if not isinstance(variants, Mapping):
+        fix = 'Pass {"with": make_one, "without": make_other}'
+        received = type(variants).__name__
+        raise ArgumentError(complaint("compare(variants=)", expected="functions by name", received=received, fix=fix))
+    protocol = make_protocol(list(variants), fit={key: _text(value) for key, value in sorted(options.items())}, **own)
+    for name, builder in variants.items():
+        with_seed(builder, 0, name)
+    return Task(protocol, dict(variants), train, test, options)
+
+
+def _check_fit(fit: Mapping[str, Any], *, target: Any) -> None:
+    """Refuse what `Model.fit` would refuse, or what a comparison sets itself."""
+    for name, value in fit.items():
+        if name in _ELSEWHERE:
+            expected, fix = _ELSEWHERE[name]
+            raise ArgumentError(complaint(f"compare({name}=)", expected=expected, received=type(value).__name__, fix=fix))
+        if name not in _OF_FIT:
+            own = [key for key, p in inspect.signature(compare).parameters.items() if p.kind is not p.VAR_KEYWORD]
+            raise unknown_name("compare: argument", name, {*own, *_OF_FIT} - set(_ELSEWHERE) | {"seed"})
+        if target is not None and name in ("validation_data", "validation_split"):
+            expected, fix = "none beside target=, which evaluates the test data after every epoch", "Leave one of them out"
+            raise ArgumentError(complaint(f"compare({name}=)", expected=expected, received="one", fix=fix))
+    counts = {name: fit[name] for name in ("epochs", "batch_size", "log_every") if name in fit}
+    arguments.whole_numbers("compare", **counts)
+    if "shuffle" in fit:
+        arguments.shuffle_of(fit["shuffle"])
+    if fit.get("validation_split") is not None:
+        number("compare(validation_split=)", fit["validation_split"], 0.2, above=0.0, below=1.0)
+    arguments.callback_list(fresh(fit.get("callbacks", ())))
+
+
+def _check_rest(name: Any, verbose: Any) -> None:
+    if name is not None and not (isinstance(name, str) and name):
+        fix = 'Pass name="elu", or leave it out'
+        raise ArgumentError(complaint("compare(name=)", expected="a name or None", received=repr(name), fix=fix))
+    if verbose not in (0, 1):
+        raise ArgumentError(complaint("compare(verbose=)", expected="0 or 1", received=repr(verbose), fix="Pass verbose=0"))
+
+
+def _text(value: Any) -> str:
+    """Return an argument in a few words that are the same in every process.
+
+    >>> _text(30), _text([1.0, 2.0]), _text(print)
+    ('30', '[1.0, 2.0]', 'print')
+    """
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    if isinstance(value, list | tuple) and value:
+        inner = ", ".join(map(_text, value))
+        text = f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    else:
+        text = getattr(value, "__name__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _silent(_line: str) -> None:
+    """Say nothing."""

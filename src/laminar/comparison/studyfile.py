@@ -1,0 +1,50 @@
+"""A study file: Python that says what is compared, so that a command, and other machines, can run it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from laminar.errors import ArgumentError, complaint
+from laminar.modules import named_module
+from laminar.names import unknown_name
+
+__all__ = ["study_arguments"]
+
+
+def study_arguments(text: str, what: str, function: Callable[..., Any], where: str) -> dict[str, Any]:
+    """Return the arguments that a study file holds.
+
+    Args:
+        text: "path/to/file.py" or "package.module".
+        what: the name in it of a dict of arguments, or of a function without arguments that returns one: "comparison" for
+            `laminar.compare`, "search" for `laminar.tune`.
+        function: what is called with them.
+        where: the command, for messages.
+
+    Raises:
+        FileError: if there is no such file or module, or running it fails.
+        UnknownNameError: if it does not have the name.
+        ArgumentError: if that is something else, or lacks an argument.
+    """
+    module = named_module(text, where)
+    if not hasattr(module, what):
+        raise unknown_name(f"{where}: {text} has no", what, [name for name in vars(module) if not name.startswith("_")])
+    found = getattr(module, what)
+    if callable(found):
+        found = found()
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        fix = f'Write {what} = {{"variants": ..., "train": ..., "test": ..., "metric": "accuracy", ...}}'
+        expected = "a dict of arguments, or a function that returns one"
+        raise ArgumentError(complaint(f"{where}: {what}", expected=expected, received=type(found).__name__, fix=fix))
+    lacking = [p.name for p in inspect.signature(function).parameters.values() if _is_needed(p) and p.name not in found]
+    if lacking:
+        fix = f"Add it: {{..., {lacking[0]!r}: ...}}"
+        received = f"none named {', '.join(lacking)}"
+        raise ArgumentError(complaint(f"{where}: {what}", expected="all arguments it needs", received=received, fix=fix))
+    return dict(found)
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
