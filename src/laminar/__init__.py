@@ -9,6 +9,7 @@
 
 from laminar import activations, callbacks, data, errors, initializers, layers, losses, metrics, optimizers, plots, schedules
 from laminar.check.run import check_layer
+from laminar.comparison.compare import compare
 from laminar.errors import LaminarError
 from laminar.fit.callbacks import Callback
 from laminar.fit.state import History
@@ -33,6 +34,7 @@ __all__ = [
     "activations",
     "callbacks",
     "check_layer",
+    "compare",
     "data",
     "errors",
     "initializers",

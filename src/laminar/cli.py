@@ -73,6 +73,40 @@ def check(
 
 
 @app.command()
+def compare(
+    file: Annotated[str, typer.Argument(help="path/to/file.py or package.module with `comparison`, lm.compare's arguments.")],
+    seeds: Annotated[int | None, typer.Option(help="Pairs of runs at most; the file's own number if not given.")] = None,
+    store: Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL; laminar.db if none is given.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML file for the report.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for every run and verdict.")] = None,
+) -> None:
+    """Train the variants of a study file from the same seeds, and say which is better, and how sure that is."""
+    from laminar.comparison.compare import compare as run
+    from laminar.comparison.studyfile import study_arguments
+
+    given = {"seeds": seeds, "store": store, "workers": workers}
+    arguments = study_arguments(file, "comparison", run, "laminar compare FILE")
+    result = run(**arguments | {key: value for key, value in given.items() if value is not None})
+    if output is not None:
+        output.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if report is not None:
+        typer.echo(str(result.report(report)))
+
+
+@app.command()
+def worker(
+    file: Annotated[str, typer.Argument(help="The study file that `laminar compare` was given.")],
+    store: Annotated[str, typer.Option(help="The store that it was given: SQLite file or postgresql:// URL.")],
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Help with the runs of a study file, on this machine or another, until nothing is left."""
+    from laminar.comparison.compare import join
+
+    join(file, store, workers, say=typer.echo)
+
+
+@app.command()
 def info() -> None:
     """Say what Laminar runs on here: versions, device, threads, what is accelerated."""
     for name, value in _information().items():

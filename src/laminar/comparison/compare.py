@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ from laminar.callbacks.monitor import number
 from laminar.comparison.protocol import Contrast, make_protocol
 from laminar.comparison.result import Comparison
 from laminar.comparison.study import opened
+from laminar.comparison.studyfile import study_arguments
 from laminar.comparison.task import Builder, Task, fresh, with_seed
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.model import Model
 from laminar.names import unknown_name
 
-__all__ = ["compare", "make_task"]
+__all__ = ["compare", "join", "make_task"]
 
 _OF_FIT = tuple(name for name in inspect.signature(Model.fit).parameters if name != "self")
 _ELSEWHERE = {
@@ -28,6 +29,7 @@ _ELSEWHERE = {
     "seed": ("none: the seeds of runs come from that of the comparison", "Leave it out"),
 }
 """Arguments of fit that a comparison sets itself: what is expected instead, and the fix."""
+_OF_THE_CALL = ("workers", "store", "name", "verbose")
 _LONGEST = 80  # characters of an argument in the protocol
 
 
@@ -108,6 +110,28 @@ def compare(
         result = study.result()
     say("\n" + str(result))
     return result
+
+
+def join(file: str, store: str | Path, workers: int = 1, *, say: Callable[[str], object] = print) -> None:
+    """Take part in the runs of a study file, until nothing is left. What `compare` has declared there counts.
+
+    Args:
+        file: "path/to/file.py" or "package.module", with `comparison`.
+        store: a SQLite file, or "postgresql://user@host/database".
+        workers: processes.
+        say: gets a line on every run.
+
+    Raises:
+        FileError, UnknownNameError, ArgumentError: if the file holds no comparison.
+        StoreError: if the store cannot be opened.
+    """
+    given = study_arguments(file, "comparison", compare, "laminar worker FILE")
+    name = given.pop("name", None)
+    task = make_task(**{key: value for key, value in given.items() if key not in _OF_THE_CALL})
+    (count,) = arguments.whole_numbers("laminar worker --workers", workers=workers)
+    with opened(task, store, name, workers=count, join=True) as study:
+        study.run(count, say)
+    say("Nothing is left to do.")
 
 
 def make_task(variants: Mapping[str, Builder], train: Any, test: Any, **options: Any) -> Task:
