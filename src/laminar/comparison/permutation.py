@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EXACT_UP_TO", "SignFlips", "centred", "sign_flip_p"]
+__all__ = ["CLOSE", "EXACT_UP_TO", "SignFlips", "centred", "sign_flip_p"]
 
 Array = npt.NDArray[np.float64]
 

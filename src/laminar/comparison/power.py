@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 __all__ = ["pairs_needed", "power_of_t"]
 
 
@@ -26,7 +28,9 @@ def power_of_t(effect: float, n: int, alpha: float = 0.05) -> float:
         return 0.0
     shift = abs(effect) * math.sqrt(n)
     edge = stats.t.isf(alpha / 2, n - 1)
-    return float(stats.nct.sf(edge, n - 1, shift) + stats.nct.cdf(-edge, n - 1, shift))
+    beyond, opposite = stats.nct.sf(edge, n - 1, shift), stats.nct.cdf(-edge, n - 1, shift)
+    # Far out, where one is 1 and the other 0, SciPy's series break down and give nan.
+    return float(np.nan_to_num(beyond, nan=1.0) + np.nan_to_num(opposite, nan=0.0))
 
 
 def pairs_needed(margin: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from laminar.comparison.evidence import most_evidence, one_sided_evidence
 from laminar.comparison.intervals import bca_interval, lower_end, t_interval
 from laminar.comparison.multiple import holm, holm_levels
-from laminar.comparison.permutation import SignFlips
+from laminar.comparison.permutation import CLOSE, SignFlips
 from laminar.comparison.power import pairs_needed
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.superiority import superiority
@@ -341,8 +341,14 @@ def _interval(series: _Series, protocol: Protocol) -> tuple[float, float]:
         return -math.inf, math.inf
     anchors = (0.0, protocol.margin, -protocol.margin)
     low = lower_end(series.above, series.level, d, anchors)
-    high = -lower_end(lambda centre: series.below(-centre), series.level, -d, anchors)
-    return low, high + 0.0  # never -0.0
+    high = -lower_end(lambda centre: series.below(-centre), series.level, -d, anchors) + 0.0  # never -0.0
+    # A pair that was lost to a failure has no size: unless the verdict itself speaks against it, its side stays open.
+    differs = series.p_holm <= protocol.alpha
+    if (d == -math.inf).any() and not (differs and low >= 0):
+        low = -math.inf
+    if (d == math.inf).any() and not (differs and high <= 0):
+        high = math.inf
+    return low, high
 
 
 def _effect(a: Array, b: Array, finite: Array) -> float | None:
@@ -351,4 +357,5 @@ def _effect(a: Array, b: Array, finite: Array) -> float | None:
     if min(len(a), len(b)) < 2 or not len(finite):
         return None
     pooled = math.sqrt((np.var(a, ddof=1) * (len(a) - 1) + np.var(b, ddof=1) * (len(b) - 1)) / (len(a) + len(b) - 2))
-    return float(finite.mean()) / pooled if pooled > 0 else None
+    rounding = CLOSE * max(np.abs(a).max(), np.abs(b).max())
+    return float(finite.mean()) / pooled if pooled > rounding else None

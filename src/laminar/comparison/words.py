@@ -51,12 +51,12 @@ def _equivalent(verdict: Verdict, protocol: Protocol) -> str:
         return f"{name}: {same}; it differs by less than {units.size(protocol.margin)}"
     if verdict.p_holm > protocol.alpha:
         margin = f"it differs by less than {units.size(protocol.margin)}"
-        return f"{name}: {margin} ({_range(verdict, units, protocol)}), {_seeds(verdict.pairs)}"
+        return f"{name}: {margin} ({_range(verdict, units, protocol)}), {_seeds(verdict.usable)}"
     higher = verdict.low >= 0
     better = higher == protocol.higher_is_better
     count = f"{verdict.wins if better else verdict.losses} of {_seeds(verdict.pairs)}"
     amount = _amount(verdict, units, protocol)
-    return f"{name}: {'better' if better else 'worse'} by {amount}, less than {units.size(protocol.margin)}, {count}"
+    return f"{name}: {'better' if better else 'worse'} by {amount}, which is less than {units.size(protocol.margin)}, {count}"
 
 
 def _undecided(verdict: Verdict, protocol: Protocol) -> str:
@@ -72,7 +72,9 @@ def _undecided(verdict: Verdict, protocol: Protocol) -> str:
     more = _more_seeds(verdict, protocol) if verdict.decided else 0
     if more > MANY:
         return f"{text}; more than {MANY:,} more seeds would be needed"
-    return f"{text}; about {more:,} more seed{'s' * (more > 1)} would probably decide" if more > 0 else text
+    if more < 1:
+        return text
+    return f"{text}; about {more if more < 100 else round(more, -1):,} more seed{'s' * (more > 1)} would probably decide"
 
 
 def _invalid(verdict: Verdict, protocol: Protocol) -> str:
@@ -87,12 +89,10 @@ def _invalid(verdict: Verdict, protocol: Protocol) -> str:
 
 def _failures(verdict: Verdict) -> str:
     """Return how many runs failed, if any did."""
-    told = [
-        f"{name} diverged or failed in {failed} of {verdict.pairs} run{'s' * (verdict.pairs > 1)}"
-        for name, failed in ((verdict.variant, verdict.failed), (verdict.baseline, verdict.baseline_failed))
-        if failed
-    ]
-    return "; " + ", ".join(told) if told and verdict.word != "invalid" else ""
+    if verdict.word == "invalid" or not verdict.failed + verdict.baseline_failed:
+        return ""
+    runs = f"{verdict.pairs} run{'s' * (verdict.pairs > 1)}"
+    return f"; it diverged or failed in {verdict.failed} of {runs}, {verdict.baseline} in {verdict.baseline_failed}"
 
 
 def _than(verdict: Verdict, protocol: Protocol, preposition: str = "than") -> str:
