@@ -1,0 +1,152 @@
+"""One trial: a network built from what Optuna suggests, trained, validated after every epoch, and ended early where it lags."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from laminar import seeding
+from laminar.comparison.task import as_triple, drawn, fresh, made
+from laminar.errors import DivergedError, StoreError
+from laminar.fit.callbacks import INTERRUPTED, Callback
+from laminar.fit.state import State
+from laminar.model import Model
+from laminar.names import unknown_name
+from laminar.tuning.trials import Outcome
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Search", "attempt"]
+
+Told = Callable[[int, float], object]
+"""Is given epoch and metric, while a network trains."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything that a process needs to run any trial.
+
+    Attributes:
+        build: function of an Optuna trial that returns a compiled network.
+        train: (x, y), (x, y, weight), a source of batches, or a function of the seed that returns one of these.
+        validation: (x, y), (x, y, weight) or a source of batches.
+        metric: the figure of the validation data that is searched for.
+        higher_is_better: of the metric.
+        trials: how many there are to be.
+        seed: the root of every seed.
+        default: parameters of trial 0, which is never pruned; None for none.
+        sampler: a name, or a sampler of Optuna's.
+        pruner: a name, or a pruner of Optuna's.
+        fit: further arguments of `Model.fit`.
+    """
+
+    build: Callable[[Any], Any]
+    train: Any
+    validation: Any
+    metric: str
+    higher_is_better: bool
+    trials: int
+    seed: int = 0
+    default: Mapping[str, Any] | None = None
+    sampler: Any = "tpe"
+    pruner: Any = "median"
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+    def seed_of(self, place: int) -> int:
+        """Return the seed of the training of trial `place`."""
+        return seeding.derive(self.seed, "trial", place)
+
+
+class _Report(Callback):
+    """Tells Optuna the metric after every epoch, and ends the training when the pruner says so."""
+
+    def __init__(self, trial: optuna.Trial, metric: str, prunable: bool, told: Told) -> None:
+        self.trial, self.metric, self.prunable, self.told = trial, metric, prunable, told
+        self.pruned = False
+
+    def on_train_begin(self, model: nn.Module, state: State) -> None:
+        known = [name.removeprefix("val_") for name in state.figures if name.startswith("val_")]
+        if self.metric not in known:
+            raise unknown_name("tune(metric=): figure", self.metric, known)
+
+    def on_epoch_end(self, model: nn.Module, state: State) -> None:
+        history = state.history
+        if not history.epoch or history.epoch[-1] != state.epoch or state.stop == INTERRUPTED:
+            return
+        value = history.history[f"val_{self.metric}"][-1]
+        self.told(state.epoch, value)
+        self.trial.report(value, state.epoch)
+        if self.prunable and state.epoch < state.epochs and self.trial.should_prune():
+            self.pruned = True
+            state.stop = "pruned"
+
+
+def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, default: bool, strict: bool) -> Outcome:
+    """Run one trial and return how it ended.
+
+    Args:
+        search: what is searched for.
+        trial: which Optuna has begun.
+        seed: of the training.
+        told: is given epoch and metric after every epoch.
+        default: whether these are the default parameters, whose training is never ended early.
+        strict: whether a failure other than divergence and pruning is raised, instead of being a result.
+
+    Raises:
+        KeyboardInterrupt: if Ctrl-C ended the training: a trial that was cut short is none.
+        StoreError, optuna.exceptions.OptunaError: if the store fails.
+    """
+    import optuna
+
+    begun = time.perf_counter()
+    report = _Report(trial, search.metric, not default, told)
+    model: Model | None = None
+    outcome = Outcome()
+    try:
+        model = made(lambda: search.build(trial), seed, "tune(build)")
+        value = _trained(search, model, seed, report)
+        if report.pruned:
+            outcome = Outcome("pruned")
+        elif value is None or not math.isfinite(value):
+            outcome = Outcome("diverged", error=f"{search.metric} on the validation data is {value}")
+        else:
+            outcome = Outcome("finished", float(value))
+    except optuna.TrialPruned as e:  # the user's function may refuse what was suggested
+        outcome = Outcome("pruned", error=str(e) or None)
+    except DivergedError as e:
+        outcome = Outcome("diverged", error=str(e))
+    except (StoreError, optuna.exceptions.OptunaError):
+        raise
+    except Exception as e:
+        if strict:
+            raise
+        outcome = Outcome("failed", error=f"{type(e).__name__}: {e}")
+    history = _plain({} if model is None or model.history is None else model.history.history)
+    return replace(outcome, seconds=time.perf_counter() - begun, history=history)
+
+
+def _trained(search: Search, model: Model, seed: int, report: _Report) -> float | None:
+    """Return the metric of the network after its training; None where the training was ended early."""
+    x, y, weight = drawn(search.train, seed, "tune(train=)")
+    arguments: dict[str, Any] = {**search.fit, "verbose": 0, "seed": seed, "validation_data": search.validation}
+    arguments["callbacks"] = [*fresh(search.fit.get("callbacks", ())), report]
+    if weight is not None:
+        arguments["sample_weight"] = weight
+    history = model.fit(x, y, **arguments)
+    if history.stopped == INTERRUPTED:
+        raise KeyboardInterrupt
+    if report.pruned:
+        return None
+    x, y, weight = as_triple(search.validation, "tune(validation=)")
+    return model.evaluate(x, y, sample_weight=weight)[search.metric]
+
+
+def _plain(history: Mapping[str, list[float]]) -> dict[str, list[float | None]]:
+    """Return the figures as JSON knows them: None for what is no finite number."""
+    return {name: [float(v) if math.isfinite(v) else None for v in values] for name, values in history.items()}

@@ -1,0 +1,265 @@
+"""`lm.tune`: the search for the parameters that train a network best, and what of its gain is real."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from laminar.callbacks.monitor import Monitor
+from laminar.comparison.connections import place_of
+from laminar.comparison.digest import digest
+from laminar.comparison.fingerprint import data_of
+from laminar.comparison.processes import Report, run_job
+from laminar.comparison.store import Store
+from laminar.comparison.task import as_triple, environment, made
+from laminar.errors import ArgumentError, complaint
+from laminar.fit import arguments
+from laminar.model import Model
+from laminar.names import unknown_name
+from laminar.tuning.attempt import Search
+from laminar.tuning.confirm import check_confirmation
+from laminar.tuning.defaults import check_default
+from laminar.tuning.live import Live, make_live, short
+from laminar.tuning.loop import missing, run_trials
+from laminar.tuning.result import Tuning
+from laminar.tuning.strategies import check_pruner, check_sampler
+from laminar.tuning.studies import in_memory, open_study, tried_so_far
+from laminar.tuning.trials import Tried, best_of
+
+__all__ = ["tune"]
+
+_OURS = {
+    "validation_data": "Pass validation=(x, y)",
+    "validation_split": "Split the data before, and pass validation=(x, y)",
+    "sample_weight": "Pass train=(x, y, weight)",
+    "x": "Pass train=(x, y)",
+    "y": "Pass train=(x, y)",
+}
+"""Arguments of fit that the search gives itself: what to write instead."""
+
+
+def tune(
+    build: Callable[[Any], Any],
+    train: Any,
+    validation: Any,
+    *,
+    metric: str,
+    trials: int = 40,
+    store: str | os.PathLike[str] | None = "laminar.db",
+    name: str | None = None,
+    default: Mapping[str, Any] | None = None,
+    sampler: Any = "tpe",
+    pruner: Any = "median",
+    confirm: int = 0,
+    test: Any = None,
+    margin: float | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    direction: str = "auto",
+    verbose: int = 1,
+    **fit: Any,
+) -> Tuning:
+    """Search for the parameters with which a network does best on validation data, and confirm what was gained.
+
+    Each trial trains one network from seeds of its own, looks at the metric after every epoch, and is ended early where the
+    pruner says that it lags. One that diverges or fails is a result. Every trial is kept in the store: called again with the
+    same arguments, the search goes on with the trials that are missing. Several processes may call it at once; together they
+    run no more than `trials`.
+
+    Args:
+        build: function of an Optuna trial (`trial.suggest_float`, `suggest_int`, `suggest_categorical`) that returns a compiled
+            network.
+        train: (x, y), (x, y, weight), a source of batches, or a function of the seed that returns one of these.
+        validation: (x, y), (x, y, weight) or a source of batches: what the search looks at.
+        metric: figure of the validation data that is searched for, such as "accuracy"; the network is compiled with it.
+        trials: how many there are to be, counted from the first call.
+        store: SQLite file or "postgresql://..." where trials are kept; None for memory.
+        name: of the study in the store; made of the function's name and a digest where None.
+        default: parameter -> value before any search. It is trial 0, and what the gain is measured against.
+        sampler: "tpe", "random", "gp", "qmc", "brute_force", or a sampler of Optuna's.
+        pruner: "median", "hyperband", "successive_halving", "none", or a pruner of Optuna's.
+        confirm: pairs of fresh seeds on which the winner is compared with the default at the end; 0 for none.
+        test: data for that comparison which the search has not seen; the validation data where None, which flatters.
+        margin: the smallest gain that matters to that comparison; half of the claimed gain where None.
+        seed: the root of every seed.
+        workers: processes that search together.
+        direction: "max" or "min" is better; "auto" goes by the metric's name.
+        verbose: 0 silent, 1 what suits the place, 2 plain lines.
+        fit: further arguments of `Model.fit`; `callbacks` may be a function that makes them, or is copied for every trial.
+
+    Raises:
+        ArgumentError, UnknownNameError: on an argument that cannot work, before anything is trained.
+        TooFewRunsError: if `confirm` pairs can lead to no verdict.
+        StoreError: if the store cannot be reached, or holds another study of that name.
+        Exception: whatever `build` or the training raises, as long as no trial has worked: a bug is told at once.
+
+    Source: row R15 of the mission; Akiba et al. 2019, "Optuna: a next-generation hyperparameter optimization framework".
+
+    >>> import numpy as np
+    >>> import laminar as lm
+    >>> from laminar import layers as L
+    >>> x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    >>> y = (x.sum(1) > 0).astype("int64")
+    >>> def build(trial):
+    ...     model = lm.Sequential([L.Dense(2), L.Softmax()])
+    ...     rate = trial.suggest_float("learning_rate", 1e-4, 1.0, log=True)
+    ...     model.compile(lm.optimizers.SGD(rate), "sparse_categorical_crossentropy", ["accuracy"])
+    ...     return model
+    >>> found = tune(build, (x[:48], y[:48]), (x[48:], y[48:]), metric="accuracy", trials=3, store=None, verbose=0)
+    >>> list(found.best_params), len(found.trials)
+    (['learning_rate'], 3)
+    """
+    _check_fit(fit)
+    count, crew = arguments.whole_numbers("tune", trials=trials, workers=workers)
+    root = arguments.seed_of("tune(seed=)", seed) or 0
+    check_sampler(sampler)
+    check_pruner(pruner)
+    higher = _higher_is_better(metric, direction)
+    search = Search(build, train, validation, metric, higher, count, root, default, sampler, pruner, fit)
+    live = make_live(verbose)
+    if confirm:
+        check_confirmation(search, confirm, margin)
+    place_of(store)  # an address that cannot be right is said before the data is looked at
+    _rehearse(search)
+    marks = _fingerprint(search)
+    name = name or f"{getattr(build, '__name__', 'search')} {digest(marks)}"
+    with TemporaryDirectory(prefix="laminar-", ignore_cleanup_errors=True) as folder:
+        kept = Store(Path(folder) / "trials.db" if store is None and crew > 1 else store)
+        kept.open_study(name, _declared(search), marks)
+        _run(search, kept, name, crew, live)
+        result = _result(search, kept, name, lasting=store is not None)
+    if confirm and result.counts.get("finished"):
+        result.confirm(confirm, test=test, margin=margin, workers=crew, verbose=min(verbose, 1))
+    return result
+
+
+def _check_fit(fit: Mapping[str, Any]) -> None:
+    """Refuse what `Model.fit` would refuse, or what a search gives it itself."""
+    for name in fit:
+        if name in _OURS:
+            expected = "none: the search gives it to fit itself"
+            raise ArgumentError(complaint(f"tune({name}=)", expected=expected, received="one", fix=_OURS[name]))
+        known = {*inspect.signature(Model.fit).parameters, *inspect.signature(tune).parameters} - {"self", "fit", *_OURS}
+        if name not in known:
+            raise unknown_name("tune: argument", name, known)
+    arguments.whole_numbers("tune", **{name: fit[name] for name in ("epochs", "batch_size", "log_every") if name in fit})
+
+
+def _higher_is_better(metric: str, direction: str) -> bool:
+    known = {"max": True, "min": False}
+    if direction in known:
+        return known[direction]
+    where = "tune(direction=)"
+    if direction != "auto":
+        fix = 'Pass direction="max" where larger is better'
+        raise ArgumentError(complaint(where, expected='"max", "min" or "auto"', received=repr(direction), fix=fix))
+    try:
+        return Monitor("tune", metric).larger
+    except ArgumentError:
+        fix = 'Pass direction="max" where larger is better'
+        expected = f'"max" or "min", because {metric!r} does not tell which is better'
+        raise ArgumentError(complaint(where, expected=expected, received='"auto"', fix=fix)) from None
+
+
+def _rehearse(search: Search) -> None:
+    """Build the default network, and ask it for its figures on two observations, before anything is trained.
+
+    Raises:
+        LaminarError: what is wrong with the default parameters, the network, or the validation data.
+    """
+    default = search.default
+    if default is None:
+        return  # what would be suggested may not work, and the search has to bear that
+    model = made(lambda: check_default(search.build, default), search.seed_of(0), "tune(build)")
+    x, y, weight = as_triple(search.validation, "tune(validation=)")
+    if y is None:
+        return  # a stream is not looked into before its time
+    few = slice(0, 2)
+    figures = model.evaluate(x[few], y[few], sample_weight=None if weight is None else weight[few])
+    if search.metric not in figures:
+        raise unknown_name("tune(metric=): figure", search.metric, figures)
+
+
+def _fingerprint(search: Search) -> str:
+    """Return what must be equal for trials to belong together; how many there are and who suggests them may change."""
+    parts = {
+        "build": digest(search.build, None if search.default is None else dict(search.default)),
+        "data": digest(data_of(search.train), data_of(search.validation)),
+        "settings": digest(search.metric, search.seed, sorted(search.fit.items())),
+    }
+    return ", ".join(f"{name} {text}" for name, text in parts.items())
+
+
+def _declared(search: Search) -> dict[str, Any]:
+    """Return the search as values that the store keeps beside its trials."""
+    return {
+        "metric": search.metric,
+        "higher_is_better": search.higher_is_better,
+        "trials": search.trials,
+        "seed": search.seed,
+        "default": None if search.default is None else {name: _plain(value) for name, value in search.default.items()},
+        "sampler": _named(search.sampler),
+        "pruner": _named(search.pruner),
+        "fit": {name: _plain(value) for name, value in sorted(search.fit.items())},
+        "environment": {name: text for name, text in environment().items() if name not in ("host", "process")},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def _named(strategy: Any) -> str:
+    return strategy if isinstance(strategy, str) else type(strategy).__name__
+
+
+def _run(search: Search, store: Store, name: str, workers: int, live: Live) -> None:
+    """Run what is missing, and show it."""
+    done = tried_so_far(open_study(store, name), store)
+    left = len(missing(search, done))
+    if not left:
+        return
+    best = best_of(done, higher_is_better=search.higher_is_better)
+    epochs = search.fit.get("epochs", 1)
+
+    def ended(trial: Tried) -> None:
+        nonlocal best
+        best = best_of([*([best] if best else []), trial], higher_is_better=search.higher_is_better)
+        live.row(trial, best)
+
+    def told(place: int, epoch: int, value: float) -> None:
+        live.epoch(f"trial {place} of {search.trials}: epoch {epoch} of {epochs}, {search.metric} {short(value)}")
+
+    again = f", {len(done)} of them are there" if done else ""
+    live.start(
+        f"Searching for {search.metric} in {search.trials} trials{again}. Study {name!r}, {place_of(store.where).shown}."
+    )
+    try:
+        if workers == 1:
+            run_trials(search, store, name, report=ended, told=told)
+        else:
+            run_job(partial(_share, search), store, name, workers, who="tune", report=lambda t: ended(Tried.from_dict(t)))
+    except KeyboardInterrupt:
+        live.note("Interrupted. The same call goes on from here." if store.where else "Interrupted.")
+        raise
+    finally:
+        live.stop()
+
+
+def _share(search: Search, store: Store, name: str, say: Report) -> None:
+    """Do one process's share of a search."""
+    run_trials(search, store, name, report=lambda trial: say(trial.to_dict()))
+
+
+def _result(search: Search, store: Store, name: str, *, lasting: bool) -> Tuning:
+    study = open_study(store, name)
+    done = tuple(tried_so_far(study, store))
+    where = store.where if lasting else None
+    return Tuning(search, done, in_memory(study, store, search.metric), name, place_of(where).shown, where)
