@@ -20,6 +20,7 @@ from laminar.outputs import layer_outputs
 from laminar.rates import range_test
 from laminar.seeding import seed_all
 from laminar.sequential import Sequential
+from laminar.tuning.search import tune
 
 __version__ = "0.1.0"
 
@@ -47,4 +48,5 @@ __all__ = [
     "range_test",
     "schedules",
     "seed_all",
+    "tune",
 ]
