@@ -31,6 +31,7 @@ EXCEPTIONS: dict[str, str] = {
     "plots/grid.py:predictions": "labels, truth and probabilities are three things; the others say how many are drawn, and where",
     "comparison/compare.py:compare": "what a comparison declares before its first run: each argument is a user's choice",
     "comparison/protocol.py:make_protocol": "what compare declares, by the same names",
+    "tuning/search.py:tune": "the front door of a search: data, what is looked for, how, and how it is confirmed",
     "model.py:Model.fit": "Keras' fit: each argument is a user's choice, known by that name; the signature alone is 17 lines",
 }
 
