@@ -13,7 +13,7 @@ import laminar as lm
 from laminar import layers as L
 from laminar.check import cost
 from laminar.check.outcome import Outcome, Status
-from laminar.check.storages import format_bytes, peak, saved
+from laminar.storages import format_bytes, peak, saved
 
 on_the_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's allocator rounds up: bytes are exact on the CPU")
 

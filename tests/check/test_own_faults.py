@@ -10,7 +10,8 @@ from torch import nn
 
 import laminar as lm
 from laminar import layers as L
-from laminar.check import cost, devices, measured, nan_in, running, second_derivative, sizes_tried, storages, transforms, uses
+from laminar import storages
+from laminar.check import cost, devices, measured, nan_in, running, second_derivative, sizes_tried, transforms, uses
 from laminar.check.blame import of_checker
 from laminar.check.outcome import Status
 

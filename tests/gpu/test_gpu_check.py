@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import laminar as lm
 from laminar import layers as L
 from laminar.check.outcome import Outcome, Status
-from laminar.check.storages import peak
+from laminar.storages import peak
 
 pytestmark = pytest.mark.gpu
 

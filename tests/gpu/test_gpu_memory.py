@@ -7,8 +7,8 @@ import torch
 
 import laminar as lm
 from laminar import layers as L
-from laminar.check.storages import counted, peak
 from laminar.comparison.memory import step_memory
+from laminar.storages import counted, peak
 
 pytestmark = pytest.mark.gpu
 

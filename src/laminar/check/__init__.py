@@ -21,8 +21,8 @@ The checks, by their group:
 
 What they are made of:
     running a module: `running` (outputs and gradients under one seed), `graph` (what autograd saw), `watching` (which operation
-        made or lost what is not finite), `misfits` (which results do not fit), `storages` (memory), `settings` (those of the
-        whole program)
+        made or lost what is not finite), `misfits` (which results do not fit), `settings` (those of
+        the whole program)
     comparing: `comparing` (two outputs, by one number), `differences` (two runs, by the tensor that differs most), `precision`
         (a run in a lower precision, by what rounding explains), `narrowing` (float64 that is rounded on the way)
     gradients: `slopes` (differences), `measured` (both, taken once for all checks), `mistakes` (what is wrong), `scaled` and

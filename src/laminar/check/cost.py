@@ -15,9 +15,9 @@ from laminar.check.base import Check, register
 from laminar.check.blame import of_checker
 from laminar.check.outcome import Finding, not_applicable, noted, passed
 from laminar.check.running import leaves, output_gradients, without_backward
-from laminar.check.storages import format_bytes, peak, saved
 from laminar.check.subject import BATCH, Subject
 from laminar.check.words import said
+from laminar.storages import format_bytes, peak, saved
 
 __all__ = ["Memory", "Time"]
 

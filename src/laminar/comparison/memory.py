@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from laminar import seeding
-from laminar.check.storages import counted
 from laminar.fit.batches import Order
 from laminar.fit.convert import ClassWeight
 from laminar.model import Model
+from laminar.storages import counted
 
 __all__ = ["memory_of_run", "step_memory"]
 
