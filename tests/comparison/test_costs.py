@@ -20,12 +20,12 @@ HERE = {"threads": "2", "device": "cpu", "host": "barn"}
 
 
 def protocol(*names: str, **more: Any) -> Protocol:
-    settings = {"metric": "accuracy", "margin": 0.01, "seeds": 20} | more
+    settings: dict[str, Any] = {"metric": "accuracy", "margin": 0.01, "seeds": 20} | more
     return make_protocol(names or ("base", "other"), **settings)
 
 
 def run(variant: str, index: int, seconds: float = 1.0, **more: Any) -> Run:
-    settings = {"value": 0.9, "parameters": 100, "environment": HERE} | more
+    settings: dict[str, Any] = {"value": 0.9, "parameters": 100, "environment": HERE} | more
     return Run(variant, index, 7 + index, seconds=seconds, **settings)
 
 

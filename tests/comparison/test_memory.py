@@ -71,9 +71,9 @@ def test_trained_or_not_is_the_same() -> None:
 def test_a_frozen_layer_has_no_gradients() -> None:
     first = L.Dense(INPUTS)
     model = compiled(first, L.Dense(OUTPUTS)).build((INPUTS,))
-    free = step_memory(model, X, Y)  # type: ignore[arg-type]  # build returns the network
+    free = step_memory(model, X, Y)
     first.trainable = False
-    assert free - step_memory(model, X, Y) >= FLOAT * INPUTS * (INPUTS + 1)  # type: ignore[arg-type]  # likewise
+    assert free - step_memory(model, X, Y) >= FLOAT * INPUTS * (INPUTS + 1)
 
 
 def test_buffers_count() -> None:
