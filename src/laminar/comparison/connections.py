@@ -139,7 +139,7 @@ def open_storage(place: Place, endurance: float) -> RDBStorage:
         try:
             return RDBStorage(_url(place), engine_kwargs=_engine_options(place))
         except RuntimeError as error:  # this is how Optuna says that another version has made the tables
-            fix = "Type: optuna storage upgrade --storage URL"
+            fix = f"Type: optuna storage upgrade --storage {'sqlite:///' if place.kind == 'sqlite' else ''}{place.shown}"
             received = "those of another version"
             raise StoreError(complaint(_named(place), expected="Optuna's tables", received=received, fix=fix)) from error
 
