@@ -14,6 +14,7 @@ from laminar.plots.grid import predictions
 from laminar.plots.landscape import paths
 from laminar.plots.ranges import range_test
 from laminar.plots.rates import schedules
+from laminar.plots.tuning import importance, slices, trials
 
 __all__ = [
     "activations",
@@ -21,10 +22,13 @@ __all__ = [
     "feature_maps",
     "history",
     "image_kernels",
+    "importance",
     "kernels",
     "paths",
     "predictions",
     "range_test",
     "save",
     "schedules",
+    "slices",
+    "trials",
 ]
