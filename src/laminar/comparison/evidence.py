@@ -62,11 +62,10 @@ def one_sided_evidence(d: Sequence[float] | Array, centre: float | Array = 0.0) 
     x = centred(d, np.asarray(centre, dtype=float)[..., None])
     squares, freedom = _spread_before(np.asarray(d, dtype=float))
     up = []
+    with np.errstate(all="ignore"):  # x = 0, as well as numbers whose squares are none
+        ratio = np.where(x == 0, math.inf, (np.sqrt(squares) / np.abs(x)) ** 2)  # 0 for a lost pair: the largest stake
     for effect in EFFECTS:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            u = effect * x / np.sqrt((squares + x**2 / (1 + effect**2)) / freedom)
-        largest = np.sign(x) * effect * np.sqrt((1 + effect**2) * freedom)  # the limit of an infinite x
-        up.append(np.where(x == 0, 0.0, np.where(np.isinf(x), largest, u)))
+        up.append(np.sign(x) * effect * np.sqrt(freedom / (ratio + 1 / (1 + effect**2))))
     u = np.stack(up)
     return _capital(u), _capital(-u)
 
