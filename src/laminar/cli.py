@@ -9,12 +9,15 @@ from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.names import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 app = typer.Typer(
     help="Laminar: define a layer, check it, train it.",
@@ -82,12 +85,16 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="JSON file for every run and verdict.")] = None,
 ) -> None:
     """Train the variants of a study file from the same seeds, and say which is better, and how sure that is."""
-    from laminar.comparison.compare import compare as run
+    _compared(file, {"seeds": seeds, "store": store, "workers": workers}, output, report)
+
+
+def _compared(file: str, given: dict[str, Any], output: Path | None, report: Path | None = None) -> None:
+    """Run the comparison of a study file, with what was given on the command line in place of its own."""
+    from laminar.comparison.compare import compare
     from laminar.comparison.studyfile import study_arguments
 
-    given = {"seeds": seeds, "store": store, "workers": workers}
-    arguments = study_arguments(file, "comparison", run, "laminar compare FILE")
-    result = run(**arguments | {key: value for key, value in given.items() if value is not None})
+    arguments = study_arguments(file, "comparison", compare, "laminar compare FILE")
+    result = compare(**arguments | {key: value for key, value in given.items() if value is not None})
     if output is not None:
         output.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     if report is not None:
@@ -104,6 +111,42 @@ def worker(
     from laminar.comparison.compare import join
 
     join(file, store, workers, say=typer.echo)
+
+
+@app.command()
+def tune(
+    file: Annotated[str, typer.Argument(help="path/to/file.py or package.module with `search`, lm.tune's arguments.")],
+    trials: Annotated[int | None, typer.Option(help="How many in all; the file's own number if not given.")] = None,
+    store: Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL; laminar.db if none is given.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    confirm: Annotated[int | None, typer.Option(help="Pairs of fresh seeds for the winner; 0 for none.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for pictures of trials, slices and importance.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for every trial.")] = None,
+) -> None:
+    """Search for the parameters of a study file, and say how much of the gain is real."""
+    from laminar.comparison.studyfile import study_arguments
+    from laminar.tuning.search import tune as search
+
+    given = {"trials": trials, "store": store, "workers": workers, "confirm": confirm}
+    arguments = study_arguments(file, "search", search, "laminar tune FILE")
+    result = search(**arguments | {key: value for key, value in given.items() if value is not None})
+    typer.echo(f"\n{result}")
+    if output is not None:
+        output.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if pictures is not None:
+        from laminar import plots
+
+        drawn = {"trials": plots.trials, "slices": plots.slices, "importance": plots.importance}
+        _save({name: draw(result) for name, draw in drawn.items()}, pictures)
+
+
+def _save(drawn: dict[str, Figure], folder: Path) -> None:
+    """Write pictures into a folder, and say where."""
+    from laminar.plots import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in drawn.items():
+        typer.echo(str(save(figure, folder / f"{name}.png", dpi=90)))
 
 
 @app.command()
@@ -137,6 +180,7 @@ _STUDIES = Registry(
         for name in [
             "digits",
             "filters",
+            "heads",
             "initialization",
             "landscapes",
             "mnist",
@@ -144,6 +188,7 @@ _STUDIES = Registry(
             "series",
             "settings",
             "transfer",
+            "tuned",
         ]
     },
 )
@@ -160,22 +205,20 @@ def study(
     """Run a study of the mission and print its table."""
     module = import_module(_STUDIES[name])
     given = {key: value for key, value in (("seeds", seeds), ("epochs", epochs)) if value is not None}
-    taken = signature(module.study).parameters
+    taken = signature(module.study).parameters if hasattr(module, "study") else {"seeds", "epochs"}
     for option in [*given, *(["pictures"] if pictures else [])]:
         if option not in taken and not (option == "pictures" and hasattr(module, "pictures")):
             fix = f"Leave out --{option}"
             where = f"laminar study {_STUDIES.name_of(name)}"
             raise ArgumentError(complaint(where, expected=f"no --{option}", received="one: the study has none", fix=fix))
+    if not hasattr(module, "study"):
+        return _compared(module.__name__, given, output)
     outcomes = module.study(report=typer.echo, **given)
     typer.echo("\n" + module.table(outcomes))
     if output is not None:
         output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")
     if pictures is not None:
-        from laminar.plots import save
-
-        pictures.mkdir(parents=True, exist_ok=True)
-        for picture, figure in module.pictures(outcomes).items():
-            typer.echo(str(save(figure, pictures / f"{picture}.png", dpi=90)))
+        _save(module.pictures(outcomes), pictures)
 
 
 def main() -> None:
