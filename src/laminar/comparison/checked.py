@@ -9,12 +9,15 @@ from torch.utils.data import Dataset, IterableDataset
 from laminar import seeding
 from laminar.comparison.task import Task, as_triple, build
 from laminar.fit import arguments
+from laminar.fit.adapt import adapt
 from laminar.fit.batches import Order
 from laminar.fit.convert import about
 from laminar.model import Model
 from laminar.names import unknown_name
 
-__all__ = ["networks"]
+__all__ = ["networks", "ready"]
+
+Triple = tuple[Any, Any, Any]
 
 _TESTED = 256  # observations that an untrained network is asked about
 _AT_A_TIME = 512
@@ -41,24 +44,58 @@ def networks(task: Task) -> dict[str, Model]:
 
 
 def _ready(task: Task, name: str, model: Model, seed: int) -> None:
+    variant = f", variant {name!r}"
+    ready(
+        model,
+        (task.training_data(0), f"compare(train=){variant}"),
+        (as_triple(task.test, "compare(test=)"), f"compare(test=){variant}"),
+        (task.protocol.metric, f"compare(metric=): figure of variant {name!r}"),
+        seed=seed,
+        class_weight=task.fit.get("class_weight"),
+    )
+
+
+def ready(
+    model: Model,
+    train: tuple[Triple, str],
+    test: tuple[Triple, str],
+    metric: tuple[str, str],
+    *,
+    seed: int,
+    class_weight: Any = None,
+) -> None:
+    """Build a network for its data, adapt it to them, and ask it for a figure, as far as looking at the data changes nothing.
+
+    Args:
+        model: compiled.
+        train: (x, y, weight), and where they come from, for messages.
+        test: the same of what it is evaluated on.
+        metric: a figure, and who asks for it, for messages.
+        seed: of initial values.
+        class_weight: as in `Model.fit`.
+
+    Raises:
+        UnknownNameError: if the network was not compiled with the metric.
+        LaminarError: what else building and evaluating say of network and data.
+    """
     recipe = model._compiled("compare")
-    x, y, weight = task.training_data(0)
+    (x, y, weight), where = train
     if _is_readable(x, y):
-        with about(f"compare(train=), variant {name!r}"), arguments.noise(seed, recipe.device, "data"):
+        with about(where), arguments.noise(seed, recipe.device, "data"):
             data = model._arranged(x), None if y is None else model._arranged_targets(y), weight
-            model._batches(data, Order(_AT_A_TIME), recipe.device, class_weight=task.fit.get("class_weight"), seed=seed)
-    x, y, weight = as_triple(task.test, "compare(test=)")
+            adapt(model, model._batches(data, Order(_AT_A_TIME), recipe.device, class_weight=class_weight, seed=seed))
+    (x, y, weight), where = test
     if not _is_readable(x, y):
         return
-    with about(f"compare(test=), variant {name!r}"):
+    with about(where):
         model._batches((model._arranged(x), y, weight), Order(_AT_A_TIME), recipe.device, seed=seed)
         if y is None:
             return
         step = max(1, _length(x) // _TESTED)
         few = {} if weight is None else {"sample_weight": _part(weight, step)}
         figures = model.evaluate(_part(model._arranged(x), step), _part(model._arranged_targets(y), step), **few)
-    if task.protocol.metric not in figures:
-        raise unknown_name(f"compare(metric=): figure of variant {name!r}", task.protocol.metric, figures)
+    if metric[0] not in figures:
+        raise unknown_name(metric[1], metric[0], figures)
 
 
 def _is_readable(x: Any, y: Any) -> bool:

@@ -6,18 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from laminar import seeding
+from laminar.comparison.compare import compare
 from laminar.comparison.digest import digest
 from laminar.comparison.protocol import Protocol, make_protocol
+from laminar.comparison.result import Comparison
 from laminar.comparison.units import units_of
 from laminar.comparison.verdicts import Verdict, refuse_too_few
 from laminar.errors import ArgumentError, complaint
 from laminar.tuning.attempt import Search
-
-if TYPE_CHECKING:
-    from laminar.comparison.result import Comparison
 
 __all__ = ["DEFAULT", "TUNED", "Survival", "check_confirmation", "confirmed", "rebuilt", "survival"]
 
@@ -155,8 +154,6 @@ def confirmed(
         name: of the search.
         running: `workers` and `verbose` of `compare`.
     """
-    from laminar.comparison.compare import compare
-
     assert search.default is not None
     builders = {name: partial(rebuilt, search.build, of) for name, of in ((DEFAULT, search.default), (TUNED, params))}
     return compare(
@@ -172,6 +169,7 @@ def confirmed(
         direction="max" if search.higher_is_better else "min",
         store=store,
         name=f"{name}, confirmed {digest(dict(params), test)}",
+        validation_data=search.validation,  # callbacks may look at it: the training is that of the search
         **running,
         **search.fit,
     )

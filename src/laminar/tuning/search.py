@@ -10,13 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from laminar import seeding
 from laminar.callbacks.monitor import Monitor
+from laminar.comparison.checked import ready
 from laminar.comparison.connections import place_of
 from laminar.comparison.digest import digest
 from laminar.comparison.fingerprint import data_of
 from laminar.comparison.processes import Report, run_job
 from laminar.comparison.store import Store
-from laminar.comparison.task import as_triple, environment, made
+from laminar.comparison.task import as_triple, drawn, environment, made
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.model import Model
@@ -167,22 +169,25 @@ def _higher_is_better(metric: str, direction: str) -> bool:
 
 
 def _rehearse(search: Search) -> None:
-    """Build the default network, and ask it for its figures on two observations, before anything is trained.
+    """Build the default network, look at all data with it, and ask it for its figures, before anything is trained.
 
     Raises:
-        LaminarError: what is wrong with the default parameters, the network, or the validation data.
+        LaminarError: what is wrong with the default parameters, the network, the metric or the data.
     """
     default = search.default
     if default is None:
-        return  # what would be suggested may not work, and the search has to bear that
-    model = made(lambda: check_default(search.build, default), search.seed_of(0), "tune(build)")
-    x, y, weight = as_triple(search.validation, "tune(validation=)")
-    if y is None:
-        return  # a stream is not looked into before its time
-    few = slice(0, 2)
-    figures = model.evaluate(x[few], y[few], sample_weight=None if weight is None else weight[few])
-    if search.metric not in figures:
-        raise unknown_name("tune(metric=): figure", search.metric, figures)
+        return  # what is suggested in its place may not work, and a search has to bear that
+    seed = search.seed_of(0)
+    model = made(lambda: check_default(search.build, default), seed, "tune(build)")
+    with seeding.preserved():
+        ready(
+            model,
+            (drawn(search.train, seed, "tune(train=)"), "tune(train=)"),
+            (as_triple(search.validation, "tune(validation=)"), "tune(validation=)"),
+            (search.metric, "tune(metric=): figure"),
+            seed=seed,
+            class_weight=search.fit.get("class_weight"),
+        )
 
 
 def _fingerprint(search: Search) -> str:
