@@ -1,4 +1,4 @@
-"""A comparison of two networks of a few numbers, whose runs take milliseconds; as a program, one worker on it."""
+"""A comparison of two networks of a few numbers, whose runs take milliseconds; as a program, one that others may kill."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 import laminar as lm
 from laminar import layers as L
+from laminar.comparison.processes import run_workers
 from laminar.comparison.protocol import make_protocol
 from laminar.comparison.store import Store
 from laminar.comparison.task import Task
-from laminar.comparison.worker import work
 
 FINGERPRINT = "tiny"
 
@@ -43,13 +43,12 @@ def _builder(name: str, units: int, log: Path | None) -> Callable[[int], lm.Mode
 
 
 def main() -> None:
-    """Work: store, name of the study, seeds, log."""
-    torch.set_num_threads(1)
-    where, name, seeds, log = sys.argv[1:]
+    """Run the comparison in worker processes: store, name of the study, seeds, log, workers."""
+    where, name, seeds, log, workers = sys.argv[1:]
     task = tiny_task(int(seeds), Path(log))
     store = Store(where)
     store.open_study(name, task.protocol.to_dict(), FINGERPRINT)
-    work(task, store, name)
+    run_workers(task, store, name, int(workers))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ def _by_value() -> Iterator[None]:
     """Let modules that only this process knows be packed with what is in them."""
     import cloudpickle
 
-    chosen = [module for name, module in list(sys.modules.items()) if _is_only_here(name, module)]
+    found = {module.__name__: module for name, module in list(sys.modules.items()) if _is_only_here(name, module)}
+    chosen = list(found.values())  # `python -m` may list one module under two names
     for module in chosen:
         cloudpickle.register_pickle_by_value(module)
     try:
