@@ -8,7 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from laminar.comparison.evidence import EFFECTS, log_evidence, most_evidence, one_sided_evidence
@@ -26,7 +26,6 @@ def every_sign(magnitudes: list[float]) -> Array:
 
 
 @given(magnitudes)
-@settings(max_examples=60, deadline=None)
 def test_no_capital_grows_in_the_mean_whatever_the_magnitudes(magnitudes: list[float]) -> None:
     """Over all 2^n signs the mean of each capital is 1 after every pair: exactly, not on the average over simulations."""
     d = every_sign(magnitudes)
@@ -56,7 +55,6 @@ def test_the_first_pairs_by_hand() -> None:
 
 
 @given(samples, st.lists(st.floats(-6, 6), min_size=2, max_size=6))
-@settings(max_examples=60, deadline=None)
 def test_the_evidence_for_above_never_rises_with_the_centre(d: list[float], centres: list[float]) -> None:
     """So the centres that are not rejected form an interval, and a larger true difference is no easier to mistake."""
     ordered = np.array([-math.inf, *sorted(centres), math.inf])
@@ -66,7 +64,6 @@ def test_the_evidence_for_above_never_rises_with_the_centre(d: list[float], cent
 
 
 @given(samples, st.sampled_from([1e-3, 0.7, 300.0]), st.floats(-3, 3).map(lambda x: round(x, 2)))
-@settings(max_examples=60, deadline=None)
 def test_units_origin_and_names_do_not_matter(d: list[float], scale: float, shift: float) -> None:
     above, below = one_sided_evidence(d, 0.5)
     other = one_sided_evidence(-np.asarray(d), -0.5)
@@ -77,13 +74,11 @@ def test_units_origin_and_names_do_not_matter(d: list[float], scale: float, shif
 
 
 @given(samples, samples)
-@settings(max_examples=40, deadline=None)
 def test_later_pairs_change_nothing_of_what_was_known(d: list[float], later: list[float]) -> None:
     assert log_evidence([*d, *later])[: len(d)].tolist() == log_evidence(d).tolist()
 
 
 @given(samples)
-@settings(max_examples=40, deadline=None)
 def test_many_at_once_are_each_alone(d: list[float]) -> None:
     several = np.stack([d, np.asarray(d) * 2 + 1, np.asarray(d)[::-1]])
     centres = np.array([0.0, 0.3, -1.0])

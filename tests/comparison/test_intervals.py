@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -49,7 +49,6 @@ def test_few_or_equal_values() -> None:
 
 
 @given(st.integers(1, 40), st.data())
-@settings(deadline=None)
 def test_clopper_pearson_is_scipys(n: int, data: st.DataObject) -> None:
     wins = data.draw(st.integers(0, n))
     level = data.draw(st.sampled_from([0.8, 0.95, 0.99]))
@@ -65,7 +64,6 @@ def subset_means(d: list[float]) -> list[float]:
 
 
 @given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=6, max_size=10, unique=True))
-@settings(max_examples=30, deadline=None)
 def test_the_inverted_sign_flip_test_ends_at_means_of_subsets(d: list[float]) -> None:
     """Hartigan (1969), Using subsample values as typical values: the k-th smallest mean of a subset, k = alpha / 2 · 2^n."""
     flips = SignFlips(d)

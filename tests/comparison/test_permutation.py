@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -36,7 +36,6 @@ def test_darwins_maize() -> None:
 
 
 @given(samples, steps)
-@settings(max_examples=60, deadline=None)
 def test_it_is_the_share_of_all_signs(d: list[float], centre: float) -> None:
     assert sign_flip_p(d, centre) == pytest.approx(enumerated(d, centre), abs=1e-12)
 
@@ -49,7 +48,6 @@ def test_it_agrees_with_scipy(n: int) -> None:
 
 
 @given(samples, steps, st.sampled_from([0.001, 0.7, 3.0, 1e6]))
-@settings(max_examples=60, deadline=None)
 def test_mirroring_and_scaling_change_nothing(d: list[float], centre: float, scale: float) -> None:
     p = sign_flip_p(d, centre)
     assert sign_flip_p([-x for x in d], -centre) == p
@@ -57,7 +55,6 @@ def test_mirroring_and_scaling_change_nothing(d: list[float], centre: float, sca
 
 
 @given(samples)
-@settings(max_examples=40, deadline=None)
 def test_differences_of_exactly_zero_say_nothing(d: list[float]) -> None:
     assert sign_flip_p([*d, 0.0, 0.0]) == sign_flip_p(d)
 

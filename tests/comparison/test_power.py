@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -37,7 +37,6 @@ def test_the_documented_power_of_r() -> None:
 
 
 @given(st.floats(0.05, 3.0), st.integers(2, 60))
-@settings(max_examples=40, deadline=None)
 def test_power_rises_with_pairs_and_effect_and_starts_at_alpha(effect: float, n: int) -> None:
     assert power_of_t(0.0, n) == pytest.approx(0.05)
     assert power_of_t(effect, n) == power_of_t(-effect, n)
@@ -46,7 +45,6 @@ def test_power_rises_with_pairs_and_effect_and_starts_at_alpha(effect: float, n:
 
 
 @given(st.floats(0.1, 5.0))
-@settings(max_examples=20, deadline=None)
 def test_the_pairs_are_the_fewest_and_have_no_unit(effect: float) -> None:
     n = pairs_needed(effect, 1.0)
     assert power_of_t(effect, n) >= 0.8 > power_of_t(effect, n - 1)

@@ -50,7 +50,7 @@ def test_an_early_end_leaves_nothing() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.05]))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_whoever_makes_the_runs_in_whatever_order_the_verdicts_are_the_same(seed: int, effect: float) -> None:
     """Runs made in the order of `pending`, and runs that several workers make ahead of it and hand in late."""
     rng = np.random.default_rng(seed)

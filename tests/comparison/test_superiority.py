@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,7 +28,6 @@ def test_the_interval_is_the_binomial_one(wins: int, n: int) -> None:
 
 
 @given(d)
-@settings(deadline=None)
 def test_swapping_the_variants_mirrors_it(differences: list[float]) -> None:
     p, low, high = superiority(differences)
     q, below, above = superiority([-x for x in differences])

@@ -133,12 +133,18 @@ def _range(verdict: Verdict, units: Units, protocol: Protocol) -> str:
 
 
 def _decimals(verdict: Verdict, units: Units, protocol: Protocol) -> int:
-    """Return decimals that show two digits of the uncertainty, and no end of the interval on the wrong side of 0 or margin."""
+    """Return how many decimals the numbers of a sentence have.
+
+    The last is worth at most a fifth of the uncertainty, and no end of the interval is rounded onto 0 or the margin.
+    """
     ends = [units.factor * end for end in (verdict.low, verdict.high) if math.isfinite(end)]
-    width = (ends[1] - ends[0]) / 2 if len(ends) == 2 else 0.0
-    scale = width or abs(units.factor * (verdict.difference or 0.0)) or units.factor * protocol.margin
-    decimals = max(0, 1 - math.floor(math.log10(scale)))
-    limits = [0.0, units.factor * protocol.margin, -units.factor * protocol.margin]
+    middle = units.factor * (verdict.difference or 0.0)
+    margin = units.factor * protocol.margin
+    uncertainty = max((abs(end - middle) for end in ends), default=0.0)
+    rounding = 1e-9 * abs(middle)
+    scale = uncertainty if uncertainty > rounding else abs(middle) or margin
+    decimals = max(0, math.ceil(-math.log10(scale / 5)))
+    limits = [0.0, margin, -margin]
     for _ in range(3):
         if not any(end != limit and round(end, decimals) == round(limit, decimals) for end in ends for limit in limits):
             break
