@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -123,10 +124,18 @@ def make_protocol(
         number("compare(margin=)", margin, 0.002, above=0.0),
         count,
         "early" if stop == "early" else "fixed",
-        arguments.seed_of("compare(seed=)", seed) or 0,
+        _root(seed),
         target=None if target is None else number("compare(target=)", target, 0.9),
         fit=fit,
     )
+
+
+def _root(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        fix = "Pass seed=0, say"
+        raise ArgumentError(complaint("compare(seed=)", expected="a whole number", received=repr(seed), fix=fix)) from error
 
 
 def _larger_is_better(metric: Any, direction: Any) -> bool:
@@ -147,16 +156,18 @@ def _larger_is_better(metric: Any, direction: Any) -> bool:
 def _contrasts(names: tuple[str, ...], baseline: str | Sequence[Contrast] | None) -> tuple[Contrast, ...]:
     if baseline is None or isinstance(baseline, str):
         base = names[0] if baseline is None else baseline
-        pairs = [(name, base) for name in names if name != base]
+        pairs: list[Any] = [(name, base) for name in names if name != base]
     else:
-        pairs = [tuple(pair) for pair in baseline]  # type: ignore[misc]
+        pairs = [
+            tuple(p) if isinstance(p, Iterable) else p for p in (baseline if isinstance(baseline, Iterable) else [baseline])
+        ]
     for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2 or pair[0] == pair[1]:
+            fix = 'Pass baseline="without", or baseline=[("with", "without")]'
+            raise ArgumentError(complaint("compare(baseline=)", expected="two variants", received=repr(pair), fix=fix))
         for name in pair:
             if name not in names:
                 raise unknown_name("compare(baseline=): variant", name, names)
-        if len(pair) != 2 or pair[0] == pair[1]:
-            fix = 'Pass baseline="without", or baseline=[("with", "without")]'
-            raise ArgumentError(complaint("compare(baseline=)", expected="two variants", received=repr(pair), fix=fix))
     if len(set(pairs)) != len(pairs) or not pairs:
         fix = "Name each pair once"
         raise ArgumentError(complaint("compare(baseline=)", expected="pairs of variants", received=repr(pairs), fix=fix))

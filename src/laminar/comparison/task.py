@@ -129,7 +129,8 @@ def with_seed(builder: Builder, seed: int, name: str) -> Callable[[], Any]:
     """
     expected, fix = "a function that builds a compiled network", "Pass one that takes nothing, or the seed"
     if isinstance(builder, nn.Module) or not callable(builder):
-        fix = "Write lambda: ... or def around what makes it, so that each run has a new one"
+        if isinstance(builder, nn.Module):
+            fix = "Write lambda: ... or def around what makes it, so that each run has a new one"
         raise ArgumentError(complaint(_variant(name), expected=expected, received=type(builder).__name__, fix=fix))
     try:
         parameters = inspect.signature(builder).parameters.values()
