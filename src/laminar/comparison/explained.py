@@ -20,6 +20,7 @@ class _Statistic:
     name: str
     meaning: str
     text: Callable[[Verdict, Units], str]
+    has_unit: bool = False  # that of a difference, which then stands beside the name
 
 
 _STATISTICS = (
@@ -49,24 +50,29 @@ _STATISTICS = (
     _Statistic(
         "Mean difference",
         "Variant minus baseline, averaged over the pairs in which both finished.",
-        lambda v, u: u.difference(v.difference),
+        lambda v, u: u.bare(v.difference),
+        has_unit=True,
     ),
     _Statistic(
         "Interval",
         "The true differences that the data do not contradict. It belongs to the verdict: it is the outcome of the same test, "
-        "allows for looking after every pair and for several contrasts, and is therefore the widest of the three.",
-        lambda v, u: u.between(v.low, v.high),
+        "allows for looking after every pair and for several contrasts, and is therefore mostly the widest of the three.",
+        lambda v, u: u.between(v.low, v.high).removesuffix(u.of_differences),
+        has_unit=True,
     ),
     _Statistic(
-        "Student's interval, 95 %",
-        "What a paired t-test would give if the number of pairs had been fixed before, for this contrast alone. Assumes "
-        "differences that are normally distributed.",
-        lambda v, u: u.between(v.t_low, v.t_high),
+        "Student's interval",
+        "What a paired t-test would give at LEVEL if the number of pairs had been fixed before, for this contrast alone. "
+        "Assumes differences that are normally distributed.",
+        lambda v, u: u.between(v.t_low, v.t_high).removesuffix(u.of_differences),
+        has_unit=True,
     ),
     _Statistic(
-        "Bootstrap interval, 95 %",
-        "The same by drawing from the differences themselves again and again (BCa, widened for few pairs); assumes no shape.",
-        lambda v, u: u.between(v.bca_low, v.bca_high),
+        "Bootstrap interval",
+        "The same at LEVEL by drawing from the differences themselves again and again (BCa, widened for few pairs); assumes no "
+        "shape.",
+        lambda v, u: u.between(v.bca_low, v.bca_high).removesuffix(u.of_differences),
+        has_unit=True,
     ),
     _Statistic(
         "p",
@@ -99,7 +105,8 @@ _STATISTICS = (
     _Statistic(
         "Noise of the differences",
         "Standard deviation of the difference from pair to pair.",
-        lambda v, u: u.size(v.noise),
+        lambda v, u: u.size(v.noise).removesuffix(u.of_differences),
+        has_unit=True,
     ),
     _Statistic(
         "Pairs needed",
@@ -114,8 +121,8 @@ def measure(protocol: Protocol, units: Units) -> str:
     better = "higher" if protocol.higher_is_better else "lower"
     return (
         f"Measured by {protocol.metric} on the test data ({better} is better), in up to {amount(protocol.seeds, 'pair')} of "
-        f"runs that share their seeds. Differences of less than {units.size(protocol.margin)}, the margin, do not matter. All this "
-        "was declared before the first run."
+        f"runs that share their seeds. Differences of less than {units.size(protocol.margin)}, the margin, do not matter. All "
+        "this was declared before the first run."
     )
 
 
@@ -159,17 +166,19 @@ def detail(verdict: Verdict, protocol: Protocol) -> str:
 
 def statistics_table(verdicts: Sequence[Verdict], units: Units) -> Table:
     """Return every statistic of every contrast: a row for each statistic."""
+    unit = units.of_differences and f", in{units.of_differences}"
     return Table(
         "table-statistics",
         "Every statistic, for each contrast",
         ["Statistic", *(f"{v.variant} against {v.baseline}" for v in verdicts)],
-        [[s.name, *(s.text(v, units) for v in verdicts)] for s in _STATISTICS],
+        [[s.name + unit * s.has_unit, *(s.text(v, units) for v in verdicts)] for s in _STATISTICS],
     )
 
 
-def meanings() -> list[tuple[str, str]]:
+def meanings(protocol: Protocol) -> list[tuple[str, str]]:
     """Return the name of each statistic, and what it says in plain language."""
-    return [(s.name, s.meaning) for s in _STATISTICS]
+    level = f"{100 * (1 - protocol.alpha):g} %"
+    return [(s.name, s.meaning.replace("LEVEL", level)) for s in _STATISTICS]
 
 
 def method(protocol: Protocol) -> list[str]:

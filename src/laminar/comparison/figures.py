@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from laminar.comparison.costs import Cost, CostTable, Priced, cost_table
 from laminar.comparison.drawing.curves import Curve, curve, limits, panel
@@ -18,7 +18,7 @@ from laminar.comparison.tables import DASH, Table, amount, bytes_text, number, s
 from laminar.comparison.units import Units, units_of
 from laminar.comparison.verdicts import Verdict
 
-__all__ = ["Costs", "CurveGroup", "Figure", "Forest", "costs", "every_run", "forest", "learning_curves"]
+__all__ = ["Costs", "CurveGroup", "Figure", "Forest", "Row", "costs", "every_run", "forest", "learning_curves", "told"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Costs:
     """What the variants cost: tables, what has to be said of them, and the metric against each cost that differs."""
 
     table: Table
-    ratios: Table
+    ratios: Table | None
     notes: Sequence[str]
     plots: Sequence[Figure]
 
@@ -102,8 +102,7 @@ def forest(verdicts: Sequence[Verdict], protocol: Protocol) -> Forest:
         )
         title = f"Difference in {protocol.metric}: {label}"
         picture = strip(interval, scale, margin, id=f"forest-{place}", title=title, describe=describe)
-        text = f"{v.word}, {units.bare(v.difference)} ({units.bare(v.low)} to {units.bare(v.high)})"
-        rows.append(Row(label, v.word, text, picture))
+        rows.append(Row(label, v.word, f"{told(v)}, {_in_short(v, units)}", picture))
     unit = f"in {units.of_differences.strip()}" if units.of_differences else f"in units of {protocol.metric}"
     caption = (
         f"Differences in {protocol.metric} on the test data, variant minus baseline, {unit}. Dot: mean. Line: interval, the "
@@ -113,6 +112,18 @@ def forest(verdicts: Sequence[Verdict], protocol: Protocol) -> Forest:
     if any(math.isinf(v.low) or math.isinf(v.high) for v in verdicts):
         caption += " An arrow: the interval has no end there."
     return Forest(rows, axis(scale, margin, higher_is_better=protocol.higher_is_better), caption, _differences(verdicts, units))
+
+
+def told(v: Verdict) -> str:
+    """Return the word of a verdict, and whether it may still change."""
+    return v.word if v.decided or v.word != "undecided" else "not yet decided"
+
+
+def _in_short(v: Verdict, units: Units) -> str:
+    if v.difference is None:
+        return "no difference known"
+    bounds = f"{units.bare(v.low)} to {units.bare(v.high)}" if math.isfinite(v.low) or math.isfinite(v.high) else "no bounds"
+    return f"{units.bare(v.difference)} ({bounds})"
 
 
 def _interval(v: Verdict, units: Units) -> Interval:
@@ -165,7 +176,9 @@ def every_run(runs: Sequence[Run], protocol: Protocol) -> Figure:
         worse_is_left=protocol.higher_is_better,
         axis=joined,
     )
-    return Figure(picture, caption, Table("table-every-run", f"Runs by variant: {protocol.metric}", head, table))
+    return Figure(
+        picture if runs else "", caption, Table("table-every-run", f"Runs by variant: {protocol.metric}", head, table)
+    )
 
 
 # -- learning curves --------------------------------------------------------------------------------------------------------
@@ -247,11 +260,18 @@ _WORTH_A_PICTURE = 1.05
 """The largest cost over the smallest; where variants cost the same, the table says it."""
 
 
+_FRONT = (
+    "The thin upright line spans all runs. Full points: no other variant is as good and as cheap, and better or cheaper;"
+    " there is one for hollow points."
+)
+
+
 def costs(runs: Sequence[Run], protocol: Protocol) -> Costs:
     """Return what the variants cost, and the metric against it."""
     table = cost_table(runs, protocol)
     units = units_of(protocol.metric)
     plots = [p for price, name, unit in _PRICES if (p := _against(table, runs, protocol, price, name, unit))]
+    plots[:1] = [replace(p, caption=f"{p.caption} {_FRONT}") for p in plots[:1]]
     notes = []
     manners = {c.manner for c in table.costs if c.manner}
     if len(manners) == 1:
@@ -264,7 +284,8 @@ def costs(runs: Sequence[Run], protocol: Protocol) -> Costs:
     others = sum(c.others for c in table.costs)
     if others:
         notes.append(f"{amount(others, 'run')} trained in another manner or on another machine, and left out of the times.")
-    return Costs(_cost_table(table, protocol, units), _ratios(table), notes, plots)
+    ratios = _ratios(table) if any(r.ratio for r in table.ratios) else None
+    return Costs(_cost_table(table, protocol, units), ratios, notes, plots)
 
 
 def _cost_table(table: CostTable, protocol: Protocol, units: Units) -> Table:
@@ -341,8 +362,4 @@ def _against(table: CostTable, runs: Sequence[Run], protocol: Protocol, price: P
         across=f"{name}{unit and f' in {unit}'}",
         upwards=f"mean {protocol.metric}{units.of_values and f' in{units.of_values}'}",
     )
-    caption = (
-        f"Mean {title}; the thin upright line spans all runs. Full points: no other variant is both better and cheaper; hollow "
-        "ones are beaten in both, or equal in one."
-    )
-    return Figure(picture, caption)
+    return Figure(picture, f"Mean {title}.")

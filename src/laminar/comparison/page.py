@@ -114,16 +114,16 @@ def _contents(comparison: Compared) -> dict[str, Any]:
         "measure": explained.measure(protocol, units),
         "declared": explained.declared(protocol, units),
         "verdicts": [
-            _Card(v.word, v.variant, v.baseline, sentence, explained.detail(v, protocol))
+            _Card(v.word, figures.told(v), v.variant, v.baseline, sentence, explained.detail(v, protocol))
             for v, sentence in zip(verdicts, comparison.sentences, strict=True)
         ],
         "notes": comparison.notes,
         "forest": figures.forest(verdicts, protocol),
         "strips": figures.every_run(runs, protocol),
-        "failures": [run for run in runs if run.status != "finished"],
+        "failures": _failures(runs),
         "curves": figures.learning_curves(runs, protocol),
         "costs": figures.costs(runs, protocol),
-        "statistics": {"table": explained.statistics_table(verdicts, units), "meanings": explained.meanings()},
+        "statistics": {"table": explained.statistics_table(verdicts, units), "meanings": explained.meanings(protocol)},
         "method": {"paragraphs": explained.method(protocol), "sources": explained.sources(protocol)},
         "repeat": _repeat(comparison),
         "data": _data(comparison, units),
@@ -135,10 +135,29 @@ class _Card:
     """A verdict in words, and its numbers in small print."""
 
     word: str
+    told: str
     variant: str
     baseline: str
     sentence: str
     detail: str
+
+
+def _failures(runs: Iterable[Run]) -> list[dict[str, str]]:
+    """Return runs that failed, those of one variant with one error together."""
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for run in runs:
+        if run.status != "finished":
+            alike.setdefault((run.variant, run.status, run.error or ""), []).append(run.index)
+    return [
+        {
+            "variant": variant,
+            "status": status,
+            "error": error,
+            "counted": amount(len(pairs), "run"),
+            "pairs": f"pair{'s' * (len(pairs) > 1)} {', '.join(map(str, sorted(pairs)))}",
+        }
+        for (variant, status, error), pairs in alike.items()
+    ]
 
 
 def _title(protocol: Protocol) -> str:
@@ -154,9 +173,9 @@ def _title(protocol: Protocol) -> str:
 def _repeat(comparison: Compared) -> dict[str, Any]:
     """Return the call, the command, the seeds and the machines."""
     p = comparison.protocol
-    first = ", ".join(str(p.seed_of(k)) for k in range(min(3, p.seeds)))
+    first = ", ".join(str(p.seed_of(k)) for k in range(min(3, p.seeds))) + " and so on" * (p.seeds > 3)
     seeds = (
-        f'The seed of pair k is laminar.seeding.derive({p.seed}, "run", k), k from 0: {first}{", …" if p.seeds > 3 else ""}. '
+        f'The seed of pair k is laminar.seeding.derive({p.seed}, "run", k), k from 0: {first}. '
         "It stands beside every run in the data below."
     )
     store = f" --store {_quoted(comparison.store)}" if comparison.store else ""

@@ -55,11 +55,16 @@ class Units:
         return DASH if low is None or high is None else f"{self.bare(low)} to {self.bare(high)}{self.of_differences}"
 
     def size(self, value: float | None) -> str:
-        """Return the size of a difference with its unit.
+        """Return the size of a difference with its unit; a short decimal, as margins are, with all its digits.
 
-        >>> units_of("accuracy").size(0.002)
-        '0.20 points'
+        >>> units_of("accuracy").size(0.002), units_of("accuracy").size(0.00125)
+        ('0.20 points', '0.125 points')
         """
+        if value is not None and math.isfinite(value) and self.factor != 1.0:
+            scaled = self.factor * value
+            decimals = next((d for d in range(2, 6) if abs(round(scaled, d) - scaled) < 1e-9), None)
+            if decimals is not None:
+                return f"{scaled:.{decimals}f}{self.of_differences}"
         return self._text(value, self.of_differences)
 
     def _text(self, value: float | None, unit: str) -> str:

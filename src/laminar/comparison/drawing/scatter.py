@@ -106,8 +106,9 @@ def _axes(svg: Element, x: Scale, y: Scale) -> None:
 
 def _to_the_right(p: Point, points: Sequence[Point], x: Scale, y: Scale) -> bool:
     """Return whether the name of `p` stands better at its right: inside the picture, and on fewer other points."""
-    width = _LETTER * max(map(len, fitted(p.name, _LETTERS, _LINES))) + 5
-    beside = [x(other.x) - x(p.x) for other in points if other is not p and abs(y(other.y) - y(p.y)) < _LINE]
+    lines = fitted(p.name, _LETTERS, _LINES)
+    width, height = _LETTER * max(map(len, lines)) + 5, _LINE * len(lines) / 2 + 8
+    beside = [x(other.x) - x(p.x) for other in points if other is not p and abs(y(other.y) - y(p.y)) < height]
     crowd = {side: sum(0 <= side * distance < width for distance in beside) for side in (1, -1)}
     outside = {1: x(p.x) + width > 100, -1: x(p.x) - width < 0}
     return (outside[1], crowd[1]) <= (outside[-1], crowd[-1])

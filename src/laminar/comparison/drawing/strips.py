@@ -73,7 +73,7 @@ def strips(rows: Sequence[Strip], *, id: str, title: str, describe: str, worse_i
     scale = Scale(*covering(value for row in rows for value in row.finite), *ends)
     places = _Places(scale, 4.0 if worse_is_left else 96.0, levels)
     svg = picture(id, bottom + _AXIS, title=title, describe=describe)
-    _axis(svg, scale, bottom, axis)
+    _axis(svg, scale, bottom, axis, scale.ticks() if any(row.finite for row in rows) else [])
     if failed:
         _gutter(svg, places, worse_is_left, bottom)
     _join(svg, rows, places)
@@ -85,8 +85,7 @@ def strips(rows: Sequence[Strip], *, id: str, title: str, describe: str, worse_i
     return serialized(svg)
 
 
-def _axis(svg: Element, scale: Scale, bottom: float, text: str) -> None:
-    marks = scale.ticks()
+def _axis(svg: Element, scale: Scale, bottom: float, text: str, marks: Sequence[float]) -> None:
     for mark in marks:
         add(svg, "line", x1=share(scale(mark)), x2=share(scale(mark)), y1=0, y2=bottom, class_="grid")
         add(svg, "text", label(mark, marks), x=share(scale(mark)), y=bottom + 16, class_="tick", text_anchor="middle")

@@ -19,7 +19,8 @@ def picture(id: str, height: float, *, title: str, describe: str) -> Element:
         describe: what it shows, in sentences.
     """
     element = Element("svg", {"id": id, "role": "img", "width": "100%", "height": f"{height:g}"})
-    element.set("aria-labelledby", f"{id}-title {id}-desc")
+    element.set("aria-labelledby", f"{id}-title")
+    element.set("aria-describedby", f"{id}-desc")
     add(element, "title", title, id=f"{id}-title")
     add(element, "desc", describe, id=f"{id}-desc")
     return element
