@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from laminar.comparison.claims import Key
 from laminar.comparison.joint import Joint
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.runs import Run
@@ -20,6 +22,7 @@ __all__ = ["Grouping", "can_train_together", "execute_together", "worth_it"]
 
 _MOST = 10  # networks at once: with more, what a step costs beside arithmetic is a tenth already
 _LATER = 4  # pairs at once where the next one may end the comparison
+_TRIFLE = 10.0  # seconds of training left, below which it is not worth finding out
 
 
 def can_train_together(task: Task, variant: str) -> str | None:
@@ -103,7 +106,7 @@ def _trained(task: Task, variant: str, indexes: Sequence[int]) -> tuple[Joint, C
 
 
 class Grouping:
-    """Decides which runs of a comparison a process trains at once; asks each variant once.
+    """Decides which runs of a comparison a process trains at once; each variant is tried once, where that can pay.
 
     Args:
         task: the comparison.
@@ -113,18 +116,23 @@ class Grouping:
         self._task = task
         self._pays: dict[str, bool] = {}
 
-    def of(self, variant: str, wanted: Sequence[tuple[str, int]]) -> list[int]:
-        """Return the indexes of the variant's next runs that are to be trained at once; one where that is no gain.
+    def beside(self, first: Key, wanted: Sequence[Key], runs: Iterable[Run]) -> list[Key]:
+        """Return the runs that are to be trained at once with `first`; none where that is impossible, or no gain.
+
+        The first run of a variant is made alone: it tells how much time there is to gain.
 
         Args:
-            variant: of the next run.
+            first: variant and index of the next run.
             wanted: all that is still to run, the next first.
+            runs: those that are there.
         """
-        indexes = [index for name, index in wanted if name == variant]
+        variant = first[0]
+        indexes = [index for name, index in wanted if name == variant and index >= first[1]]
         several = indexes[: _most(self._task.protocol, indexes)]
-        if len(several) > 1 and self._pay(variant, several):
-            return several
-        return indexes[:1]
+        seconds = [run.seconds for run in runs if run.variant == variant]
+        if len(several) < 2 or not seconds or statistics.median(seconds) * len(indexes) < _TRIFLE:
+            return []
+        return [(variant, index) for index in several[1:]] if self._pay(variant, several) else []
 
     def _pay(self, variant: str, indexes: Sequence[int]) -> bool:
         if variant not in self._pays:
@@ -138,8 +146,8 @@ def _most(protocol: Protocol, indexes: Sequence[int]) -> int:
 
     >>> from laminar.comparison.protocol import make_protocol
     >>> early, fixed = (make_protocol(["a", "b"], metric="accuracy", margin=1, seeds=24, stop=s) for s in ("early", "fixed"))
-    >>> _most(early, range(24)), _most(early, range(6, 24)), _most(fixed, range(24))
-    (6, 4, 8)
+    >>> least_pairs(early), _most(early, range(1, 24)), _most(early, range(8, 24)), _most(fixed, range(24))
+    (6, 5, 4, 8)
     """
     if protocol.stop == "early":
         needed = least_pairs(protocol) - indexes[0]  # before that many no verdict is possible

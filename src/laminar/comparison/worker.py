@@ -5,14 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from laminar.comparison.claims import Key
 from laminar.comparison.runs import Run, values_by_variant
 from laminar.comparison.schedule import pending
 from laminar.comparison.store import Store
 from laminar.comparison.task import Task, execute
+from laminar.comparison.together import Grouping, execute_together
 
 __all__ = ["work"]
 
@@ -37,25 +39,29 @@ def work(task: Task, store: Store, name: str, *, report: Callable[[Run], None] |
         SystemExit: on SIGTERM.
     """
     better = task.protocol.higher_is_better
+    grouping = Grouping(task)
     pause = _SHORTEST
     with _terminable():
         try:
-            while wanted := pending(values_by_variant(store.runs(name), higher_is_better=better), task.protocol):
+            while wanted := pending(values_by_variant(runs := store.runs(name), higher_is_better=better), task.protocol):
                 key = store.claim(name, wanted)
                 if key is None:
                     time.sleep(pause)
                     pause = min(2 * pause, _LONGEST)
                     continue
                 pause = _SHORTEST
-                for run in _executed(task, *key):
+                others = [store.claim(name, [other]) for other in grouping.beside(key, wanted, runs)]
+                for run in _executed(task, [key, *filter(None, others)]):
                     if store.record(name, run) and report is not None:
                         report(run)
         finally:
             store.release(name)
 
 
-def _executed(task: Task, variant: str, index: int) -> Iterator[Run]:
-    yield execute(task, variant, index)
+def _executed(task: Task, keys: Sequence[Key]) -> list[Run]:
+    """Return the runs of one variant."""
+    (variant, first), indexes = keys[0], [index for _, index in keys]
+    return [execute(task, variant, first)] if len(keys) == 1 else execute_together(task, variant, indexes)
 
 
 @contextmanager
