@@ -41,12 +41,13 @@ def test_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_digits")
-def test_study(tmp_path: Path) -> None:
+def test_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "runs.json"
-    done = runner.invoke(cli.app, ["study", "digits", "--seeds", "1", "--epochs", "1", "--output", str(file)])
+    done = runner.invoke(cli.app, ["study", "digits", "--seeds", "8", "--epochs", "1", "--output", str(file)])
     assert done.exit_code == 0, done.output
-    assert "| variant | seeds |" in done.output
-    assert [r["variant"] for r in json.loads(file.read_text())] == list(r5.VARIANTS)
+    assert {r["variant"] for r in json.loads(file.read_text())["runs"]} == set(r5.VARIANTS)
+    assert (tmp_path / "laminar.db").exists()
 
 
 def test_new_layer(tmp_path: Path) -> None:
@@ -80,8 +81,9 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         cli.main()
     assert caught.value.code == 1
     assert (
-        capsys.readouterr().err == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, filters, "
-        "initialization, landscapes, mnist, perceptron, series, settings, transfer.\n"
+        capsys.readouterr().err
+        == "UnknownNameError: study 'digit' is unknown. Did you mean 'digits'? Known: digits, filters, heads, "
+        "initialization, landscapes, mnist, perceptron, series, settings, transfer, tuned.\n"
     )
 
 

@@ -22,13 +22,19 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_goes_through_all_steps(tmp_path: Path) -> None:
     said: list[str] = []
     results = demo(tmp_path / "new", epochs=2, report=said.append)
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["curves.png", "digits.png", "own_elu.py"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
+        "compare.html",
+        "curves.png",
+        "digits.png",
+        "own_elu.py",
+        "runs.db",
+    ]
     assert all((tmp_path / "new" / n).read_bytes().startswith(b"\x89PNG") for n in ("curves.png", "digits.png"))
     text = "\n".join(said)
     assert "OwnELU() on (20, 24, 24), checked on the smaller" in text
     assert "✗" not in text
     assert "batch_normalization" in text
-    assert [r.name for r in results] == ["with batch normalization", "without", "without, alpha fixed at 1"]
+    assert [r.name for r in results] == ["with BN", "without BN", "without BN, alpha fixed"]
     assert all(f"{r.accuracy:.2%}" in text for r in results)
 
 

@@ -8,7 +8,8 @@ import torch
 
 import laminar as lm
 from laminar import layers as L
-from laminar.errors import ArgumentError
+from laminar.comparison.protocol import make_protocol
+from laminar.comparison.task import Task, execute
 from laminar.studies import digits as r5
 from laminar.studies import mnist
 
@@ -18,7 +19,8 @@ def test_an_epoch_has_39_iterations_and_the_order_is_drawn_once() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random((5000, 1, 28, 28), dtype=np.float32), np.arange(5000) % 10
     model = r5.network(L.ELU(), batch_norm=False)
-    history = r5.train(model, (x, y), seed=0, epochs=1)
+    assert r5.FIT["epochs"] * 39 == 1170
+    history = model.fit(x, y, **{**r5.FIT, "epochs": 1}, seed=0, verbose=0)
     assert len(history.iterations["loss"]) == 39
     assert set(history.iterations["learning_rate"]) == {0.01}
     groups = model._learner.pace(r5.SGDM(), model, "test").optimizer.param_groups
@@ -38,38 +40,42 @@ def test_runs_of_one_seed_share_what_they_have_in_common() -> None:
     states = [m.state_dict() for m in built.values()]
     for key in ("conv2d.weight", "dense.weight"):
         assert all(torch.equal(s[key], states[0][key]) for s in states)
-    other = r5.VARIANTS["without"]().build((1, 28, 28), seed=4).state_dict()
+    other = r5.VARIANTS["without BN"]().build((1, 28, 28), seed=4).state_dict()
     assert not torch.equal(other["conv2d.weight"], states[0]["conv2d.weight"])
-    assert built["without, alpha fixed at 1"]["elu"].alpha.requires_grad is False  # type: ignore[union-attr]
+    assert built["without BN, alpha fixed"]["elu"].alpha.requires_grad is False  # type: ignore[union-attr]
 
 
-def test_a_study_goes_through_variants_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_is_a_comparison_of_four_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     part = rng.random((256, 1, 28, 28), dtype=np.float32), np.arange(256) % 10
     monkeypatch.setattr(r5, "digits", lambda: (part, part))
-    said: list[str] = []
-    outcomes = r5.study(seeds=2, epochs=1, report=said.append)
-    assert [(o.seed, o.variant) for o in outcomes] == [(s, v) for s in (0, 1) for v in r5.VARIANTS]
-    assert all(o.iterations == 2 and 0 <= o.accuracy <= 1 and o.seconds > 0 for o in outcomes)
-    assert len(said) == 6
-    assert r5.as_rows(outcomes)[0]["variant"] == "with batch normalization"
-    again = r5.run("without", 1, (part, part), epochs=1)
-    assert again.accuracy == outcomes[4].accuracy
+    found = lm.compare(**{**r5.comparison(), "epochs": 1, "seeds": 8, "store": None, "verbose": 0})
+    assert {run.variant for run in found.runs} == set(r5.VARIANTS)
+    assert [(v.variant, v.baseline) for v in found.verdicts] == list(r5.CONTRASTS)
+    assert all(run.status == "finished" for run in found.runs)
 
 
-def test_no_seed_is_refused() -> None:
-    with pytest.raises(ArgumentError) as caught:
-        r5.study(seeds=0)
-    assert str(caught.value) == "study(seeds=): expected at least 1, received 0. Pass seeds=5."
+def test_every_pair_on_mnist_has_a_half_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.arange(60000, dtype=np.float32).reshape(-1, 1, 1, 1)
+    monkeypatch.setattr(mnist, "mnist", lambda: ((x, np.arange(60000) % 10), (x[:10], np.arange(10))))
+    half = mnist.comparison()["train"]
+    first, again, other = half(1), half(1), half(2)
+    assert len(first[0]) == 234 * 128  # five epochs are R5's 1,170 iterations
+    assert len(np.unique(first[0])) == len(first[0])
+    assert np.array_equal(first[0].ravel() % 10, first[1])
+    assert np.array_equal(first[0], again[0])
+    assert not np.array_equal(first[0], other[0])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_digits_tell_variants_apart() -> None:
     """With batch normalization between 0.975 and 0.995, and better than without (one seed, full length)."""
-    accuracies = {name: r5.run(name, 0, lm.data.digits()).accuracy for name in ("with batch normalization", "without")}
-    assert 0.975 <= accuracies["with batch normalization"] <= 0.995
-    assert accuracies["without"] < accuracies["with batch normalization"]
+    protocol = make_protocol(list(r5.VARIANTS), metric="accuracy", margin=0.002, seeds=20)
+    task = Task(protocol, r5.VARIANTS, *lm.data.digits(), r5.FIT)
+    accuracies = [execute(task, name, 0).value or 0.0 for name in ("with BN", "without BN")]
+    assert 0.975 <= accuracies[0] <= 0.995
+    assert accuracies[1] < accuracies[0]
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from laminar import layers as L
 from laminar import plots
 from laminar.check.run import check_layer
+from laminar.comparison.compare import compare
 from laminar.data import digits
 from laminar.errors import FileError, complaint
 from laminar.fit.state import History
@@ -23,6 +24,8 @@ from laminar.studies import digits as r5
 __all__ = ["Result", "demo"]
 
 _LAYER_FILE = "own_elu.py"
+_FEW = 1280  # digits in the comparison, which is to end within half a minute
+_SHORT = 3  # epochs in it
 
 
 @dataclass(frozen=True)
@@ -58,21 +61,22 @@ def demo(output: Path, *, epochs: int = 30, seed: int = 0, report: Callable[[str
     own_elu = _own_layer(output, report)
     _check(own_elu, report)
     (x, y), (x_test, y_test) = digits()
-    networks = {
-        "with batch normalization": r5.network(own_elu(), batch_norm=True),
-        "without": r5.network(own_elu(), batch_norm=False),
-        "without, alpha fixed at 1": r5.network(L.ELU(1.0), batch_norm=False),
+    builders = {
+        "with BN": lambda: r5.network(own_elu(), batch_norm=True),
+        "without BN": lambda: r5.network(own_elu(), batch_norm=False),
+        "without BN, alpha fixed": lambda: r5.network(L.ELU(1.0), batch_norm=False),
     }
+    networks = {name: build() for name, build in builders.items()}
     report(f"\n3. Train. {len(x):,} digits to learn from, {len(x_test):,} to be tested on. The first network:\n")
-    report(str(networks["with batch normalization"].build(x.shape[1:], seed=seed).summary(show=False)))
+    report(str(networks["with BN"].build(x.shape[1:], seed=seed).summary(show=False)))
     results = []
     for name, model in networks.items():
         report(f"\n{name}")
         results.append(_train(name, model, (x, y), (x_test, y_test), epochs, seed))
     report(f"\n4. Side by side, {epochs} {'epoch' if epochs == 1 else 'epochs'}, one run each:\n")
     report(_side_by_side(results))
-    report("\nOne run each does not tell which is better: `laminar study digits` runs them from several seeds.")
-    _pictures(output, results, networks["with batch normalization"], x_test, y_test, report)
+    _pictures(output, results, networks["with BN"], x_test, y_test, report)
+    _compare(output, {name: builders[name] for name in ("with BN", "without BN")}, (x, y), (x_test, y_test), report)
     report(f"\nDone in {time.perf_counter() - started:.0f} s.")
     return results
 
@@ -108,9 +112,29 @@ def _check(own_elu: type[Layer], report: Callable[[str], object]) -> None:
 
 def _train(name: str, model: Sequential, data: Any, test: Any, epochs: int, seed: int) -> Result:
     started = time.perf_counter()
-    history = r5.train(model, data, seed=seed, epochs=epochs, verbose=1)
+    history = model.fit(*data, **{**r5.FIT, "epochs": epochs}, seed=seed)
     seconds = time.perf_counter() - started
     return Result(name, model.evaluate(*test)["accuracy"], seconds, history)
+
+
+def _compare(output: Path, builders: Mapping[str, Any], data: Any, test: Any, report: Callable[[str], object]) -> None:
+    """Compare two of the networks on few digits, for few epochs: the verdict is on these."""
+    report(
+        f"\n5. Compare. One run each does not tell which is better. lm.compare trains both from the same seeds, on "
+        f"{_FEW:,} digits for {_SHORT} epochs each, and stops as soon as it knows:\n"
+    )
+    found = compare(
+        builders,
+        tuple(part[:_FEW] for part in data),
+        tuple(part[:_FEW] for part in test),
+        metric="accuracy",
+        margin=0.01,
+        seeds=12,
+        store=output / "runs.db",
+        **{**r5.FIT, "epochs": _SHORT},
+    )
+    report(f"\n{found.report(output / 'compare.html')}: the report, a page for the browser")
+    report("At full length, with the fourth network that separates two questions: laminar study digits")
 
 
 def _side_by_side(results: list[Result]) -> str:
