@@ -43,7 +43,8 @@ class SplitMaximum(Layer):
         """
         if len(shape) != 3 or shape[1] % self.parts:
             expected = f"input (channels, height, width) whose height is a multiple of {self.parts}"
-            raise ShapeError(complaint(self.label, expected=expected, received=str(shape), fix=f"Pass parts={shape[-1]}, say"))
+            fix = "Choose parts that divide the height"
+            raise ShapeError(complaint(self.label, expected=expected, received=str(shape), fix=fix))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maxima, (B, C * parts), from x of shape (B, C, H, W)."""
