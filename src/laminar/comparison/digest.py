@@ -22,9 +22,8 @@ __all__ = ["Digest", "digest"]
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
 _KEPT_OF_CODE = ("co_code", "co_exceptiontable", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags")
-_NOT_OF_A_CLASS = frozenset(
-    ("__doc__", "__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__")
-)
+_NOT_OF_A_CLASS = frozenset(("__doc__", "__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__"))
+_NOTED_IN_A_CLASS = frozenset(("__slotnames__", "__static_attributes__"))  # by pickle; by Python, in no order
 _LETTERS_OF_A_DIGEST = 8
 
 
@@ -136,7 +135,7 @@ class Digest:
 
     def _code(self, code: types.CodeType, doc: str | None = None) -> None:
         self._put(*(repr(getattr(code, name)) for name in _KEPT_OF_CODE))
-        constants = code.co_consts[1:] if doc is not None and code.co_consts[:1] == (doc,) else code.co_consts
+        constants = code.co_consts[1:] if code.co_consts[:1] == (doc,) else code.co_consts
         for constant in constants:
             self._code(constant) if isinstance(constant, types.CodeType) else self.add(constant)
 
@@ -157,7 +156,9 @@ class Digest:
             return self._put(found.__module__)
         self._each(base for base in found.__bases__ if base is not object)
         for name, value in sorted(vars(found).items()):
-            if name not in _NOT_OF_A_CLASS and not isinstance(value, types.GetSetDescriptorType | types.MemberDescriptorType):
+            if name not in _NOT_OF_A_CLASS | _NOTED_IN_A_CLASS and not isinstance(
+                value, types.GetSetDescriptorType | types.MemberDescriptorType
+            ):
                 self._put(name)
                 self.add(value)
         return None

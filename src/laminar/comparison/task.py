@@ -138,9 +138,9 @@ def with_seed(builder: Builder, seed: int, name: str) -> Callable[[], Any]:
         return builder
     if any(p.name == "seed" and p.kind is not p.POSITIONAL_ONLY for p in parameters):
         return lambda: builder(seed=seed)
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if len(needed) > 1:
-        received = f"one that needs {', '.join(needed)}"
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
+        received = f"one that needs {', '.join(p.name for p in needed)}"
         raise ArgumentError(complaint(_variant(name), expected=expected, received=received, fix=fix))
     return (lambda: builder(seed)) if needed else builder
 
