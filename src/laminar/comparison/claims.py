@@ -118,7 +118,7 @@ class Claims:
                 else:
                     from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # the same, for the other
                 new = insert(table).values(study=study, variant=key[0], pair=key[1], **mine).on_conflict_do_nothing()
-                return connection.execute(new).rowcount == 1
+                return connection.execute(new, execution_options={"preserve_rowcount": True}).rowcount == 1
             silent = row.age > self._patience
             if not silent and not Owner(row.host, row.process, row.started).is_gone():
                 return False
