@@ -237,5 +237,6 @@ def test_points_stand_where_their_numbers_are() -> None:
     assert percent(cheap, "cx") < percent(dear, "cx")
     assert float(cheap.get("cy", "0")) > float(dear.get("cy", "0"))
     assert {e.text: e.get("text-anchor") for e in of_class(svg, "name")} == {"cheap": "start", "dear": "end"}
-    (front,) = of_class(svg, "front")
-    assert (percent(front, "x1"), percent(front, "x2")) == (percent(cheap, "cx"), percent(dear, "cx"))
+    along, up = of_class(svg, "front")
+    assert (percent(along, "x1"), percent(along, "x2")) == (percent(cheap, "cx"), percent(dear, "cx"))
+    assert (along.get("y1"), along.get("y2"), up.get("y2")) == (cheap.get("cy"), cheap.get("cy"), dear.get("cy"))

@@ -296,6 +296,7 @@ def test_what_is_not_known_takes_no_room() -> None:
     assert "Memory of" not in page.html(comparison("ab", made_up("ab", 6, memory=None)))
     assert 'id="every-run"' not in made("none")[1]
     assert "table-ratios" not in made("none")[1]
+    assert [name for name in EXAMPLES if "<tbody>\n</tbody>" in made(name)[1]] == []
 
 
 # -- colours ----------------------------------------------------------------------------------------------------------------

@@ -147,8 +147,8 @@ def _differences(verdicts: Sequence[Verdict], units: Units) -> Table:
     return Table("table-differences", "Differences and their intervals", head, rows, words=[1])
 
 
-def every_run(runs: Sequence[Run], protocol: Protocol) -> Figure:
-    """Return the metric of every run, joined by seed."""
+def every_run(runs: Sequence[Run], protocol: Protocol, *, unused: bool) -> Figure:
+    """Return the metric of every run, joined by seed; `unused`: whether a verdict did without some of them."""
     units = units_of(protocol.metric)
     rows, table, described = [], [], []
     for name in protocol.variants:
@@ -168,6 +168,8 @@ def every_run(runs: Sequence[Run], protocol: Protocol) -> Figure:
     caption = "Each dot is a run; a thin line joins runs of the same seed; the bar is the median."
     if any(run.value is None for run in runs):
         caption += " Crosses: runs that failed."
+    if unused:
+        caption += " Runs that the verdicts did not need are shown, too."
     picture = strips(
         rows,
         id="every-run",

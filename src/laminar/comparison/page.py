@@ -119,7 +119,7 @@ def _contents(comparison: Compared) -> dict[str, Any]:
         ],
         "notes": comparison.notes,
         "forest": figures.forest(verdicts, protocol),
-        "strips": figures.every_run(runs, protocol),
+        "strips": figures.every_run(runs, protocol, unused=any(v.unused for v in verdicts)),
         "failures": _failures(runs),
         "curves": figures.learning_curves(runs, protocol),
         "costs": figures.costs(runs, protocol),
@@ -247,7 +247,7 @@ def _data(comparison: Compared, units: Units) -> dict[str, Any]:
         "csv_size": _size(rows),
         "json": _link("application/json", everything),
         "json_size": _size(everything),
-        "summary": f"All {amount(len(comparison.runs), 'run')}" if len(comparison.runs) > 1 else "The run",
+        "summary": f"{amount(len(comparison.runs), 'run')}, one by one",
         "table": _all_runs(comparison, units),
     }
 

@@ -1,4 +1,4 @@
-"""The metric against a cost: one point a variant, and a line through those that no other beats in both."""
+"""The metric against a cost: one point a variant, and a stair over those that no other beats in both."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def scatter(points: Sequence[Point], *, id: str, title: str, describe: str, acro
     add(svg, "text", across, x="100%", y=bottom + 36, class_="tick", text_anchor="end")
     best = sorted((p for p in points if p.best), key=lambda p: p.x)
     for one, other in pairwise(best):
-        ends = {"x1": share(x(one.x)), "x2": share(x(other.x)), "y1": y(one.y), "y2": y(other.y)}
-        add(svg, "line", **ends, class_="front")
+        near, far = share(x(one.x)), share(x(other.x))  # a stair: between two of them, there is nothing better than the cheaper
+        add(svg, "line", x1=near, x2=far, y1=y(one.y), y2=y(one.y), class_="front")
+        add(svg, "line", x1=far, x2=far, y1=y(one.y), y2=y(other.y), class_="front")
     for p in points:
         at = share(x(p.x))
         add(svg, "line", x1=at, x2=at, y1=y(p.low), y2=y(p.high), class_="whisker")
