@@ -78,6 +78,10 @@ class Joint:
         self._step = step_of_all(self.stacked, recipe.loss, head, self.optimizer)
         self._options = bound[0]
         self.history = History()
+        self._recorders = self._fresh_recorders()
+
+    def _fresh_recorders(self) -> Recorders:
+        return Recorders([part.plan.recorder() for part in self._parts])
 
     def train(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train all of them for the epochs that were asked for; once more where it is called again.
@@ -86,13 +90,13 @@ class Joint:
             DivergedError: if the loss of none of them is finite any longer.
         """
         epochs, every = arguments.whole_numbers("fit", epochs=self._options["epochs"], log_every=self._options["log_every"])
-        self.history = History()
+        self.history, self._recorders = History(), self._fresh_recorders()
         run = Run(
             self.models[0],
             self._pace,
             self._step,
             SideBySide([part.batches for part in self._parts]),
-            Recorders([part.plan.recorder() for part in self._parts]),  # type: ignore[arg-type]  # one for several networks
+            self._recorders,  # type: ignore[arg-type]  # it stands for one
             self._validate if self._parts[0].validate else None,
             callbacks,
             make_progress(0),
@@ -107,12 +111,10 @@ class Joint:
 
     def figures(self, number: int) -> History | None:
         """Return the history of one of the trainings, as `Model.fit` would return it; None if its loss was not finite."""
-        recorder = self._parts[number].plan.recorder()
         whole = self.history
-        losses = whole.iterations.get(column(number, "loss"), [])
-        if not losses or any(value != value for value in losses):
+        if number in self._recorders.lost:
             return None
-        names = {name: column(number, name) for name in recorder.names}
+        names = {name: column(number, name) for name in self._parts[number].plan.recorder().names}
         validated = {f"val_{name}": f"val_{key}" for name, key in names.items()}
         rate = {"learning_rate": "learning_rate"}
         return History(

@@ -22,6 +22,7 @@ __all__ = ["Grouping", "can_train_together", "execute_together", "worth_it"]
 
 _MOST = 10  # networks at once: with more, what a step costs beside arithmetic is a tenth already
 _LATER = 4  # pairs at once where the next one may end the comparison
+_GAIN = 0.9  # the time that is left of a run: for less than a tenth, runs need not come in groups
 _TRIFLE = 10.0  # seconds of training left, below which it is not worth finding out
 
 
@@ -41,7 +42,7 @@ def can_train_together(task: Task, variant: str) -> str | None:
 
 
 def worth_it(task: Task, variant: str, indexes: Sequence[int]) -> bool:
-    """Return whether a run costs less time when these seeds of a variant are trained at once, by timing a few steps.
+    """Return whether a run costs clearly less time when these seeds of a variant are trained at once, by timing a few steps.
 
     Args:
         task: the comparison.
@@ -49,7 +50,7 @@ def worth_it(task: Task, variant: str, indexes: Sequence[int]) -> bool:
         indexes: the pairs.
     """
     alone, together = seconds_of_steps(task, variant, indexes)
-    return together < alone
+    return together < _GAIN * alone
 
 
 def execute_together(task: Task, variant: str, indexes: Sequence[int]) -> list[Run]:
