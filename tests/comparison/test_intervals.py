@@ -27,7 +27,7 @@ def test_students_interval() -> None:
 def test_the_bootstrap_is_scipys_at_the_expanded_level(n: int) -> None:
     d = np.random.default_rng(n).exponential(size=n)
     theirs = stats.bootstrap((d,), np.mean, confidence_level=expanded(0.95, n), n_resamples=4999, method="BCa", rng=1)
-    ours = bca_interval(d, rng=np.random.default_rng(1), resamples=4999)
+    ours = bca_interval(d.tolist(), rng=np.random.default_rng(1), resamples=4999)
     assert ours == pytest.approx((theirs.confidence_interval.low, theirs.confidence_interval.high))
 
 

@@ -11,13 +11,13 @@ from laminar.comparison.multiple import holm, holm_levels
 ps = st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=8)
 
 
-def test_the_documented_example_of_r() -> None:
-    """R's p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")."""
+def test_by_hand() -> None:
+    """5 x 0.01, 4 x 0.02, 3 x 0.03; then 2 x 0.04 and 0.05 are smaller than what came before."""
     assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
 
 
-def test_a_worked_example() -> None:
-    """Four hypotheses with p = 0.01, 0.04, 0.03, 0.005 at alpha 0.05: the first and the fourth are rejected, no other."""
+def test_a_published_example() -> None:
+    """Wikipedia's article on the Holm-Bonferroni method: four hypotheses with p = 0.01, 0.04, 0.03, 0.005 at alpha 0.05: the first and the fourth are rejected, no other."""
     adjusted = holm([0.01, 0.04, 0.03, 0.005])
     assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert [p <= 0.05 for p in adjusted] == [True, False, False, True]

@@ -25,7 +25,8 @@ def enumerated(d: list[float], centre: float = 0.0) -> float:
     """Return the two-sided p-value by its definition: the share of all signs with a sum at least as far from 0."""
     x = np.asarray(d) - centre
     sums = [abs(float(np.dot(signs, x))) for signs in itertools.product((1, -1), repeat=len(x))]
-    return sum(s >= abs(x.sum()) - 1e-9 for s in sums) / len(sums)
+    as_far = [s >= abs(float(x.sum())) - 1e-9 for s in sums]
+    return sum(as_far) / len(as_far)
 
 
 def test_darwins_maize() -> None:

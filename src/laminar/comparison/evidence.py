@@ -15,35 +15,12 @@ import numpy.typing as npt
 
 from laminar.comparison.permutation import centred
 
-__all__ = ["EFFECTS", "log_evidence", "most_evidence", "one_sided_evidence"]
+__all__ = ["EFFECTS", "most_evidence", "one_sided_evidence"]
 
 Array = npt.NDArray[np.float64]
 
 EFFECTS = (0.5, 0.8, 1.3, 2.5)
 """Effects (mean / standard deviation of the differences) that the gambler reckons with, in equal shares of the capital."""
-
-
-def log_evidence(d: Sequence[float] | Array, centre: float | Array = 0.0) -> Array:
-    """Return the log of the capital after each pair, half of it staked on either direction.
-
-    Args:
-        d: (..., pairs) differences in the order in which they are looked at; infinite where one of the two failed.
-        centre: (...) the difference that is put to the test.
-
-    Source: the bound: Ville (1939), Étude critique de la notion de collectif; bets as tests: Shafer (2021), Testing by
-    betting, JRSS A 184; a review: Ramdas, Grünwald, Vovk and Shafer (2023), Game-theoretic statistics and safe anytime-valid
-    inference, Statistical Science 38; signs given magnitudes: de la Peña (1999), A general class of exponential inequalities,
-    Annals of Probability 27, and Ramdas, Ruf, Larsson and Koolen (2020), Admissible anytime-valid sequential inference must
-    rely on nonnegative martingales; intervals from bets: Waudby-Smith and Ramdas (2024), Estimating means of bounded random
-    variables by betting, JRSS B 86.
-
-    >>> path = log_evidence([0.8, 1.0, 1.2, 0.9, 1.1, 0.7, 1.3, 1.0, 0.9, 1.1])
-    >>> bool(path[-1] > 4)
-    True
-    """
-    above, below = one_sided_evidence(d, centre)
-    both: Array = np.logaddexp(above, below) - math.log(2)
-    return both
 
 
 def one_sided_evidence(d: Sequence[float] | Array, centre: float | Array = 0.0) -> tuple[Array, Array]:
@@ -56,8 +33,19 @@ def one_sided_evidence(d: Sequence[float] | Array, centre: float | Array = 0.0) 
     an interval.
 
     Args:
-        d: (..., pairs) differences.
+        d: (..., pairs) differences in the order in which they are looked at; infinite where one of the two failed.
         centre: (...) the difference that is put to the test.
+
+    Source: the bound: Ville (1939), Étude critique de la notion de collectif; bets as tests: Shafer (2021), Testing by
+    betting, JRSS A 184; a review: Ramdas, Grünwald, Vovk and Shafer (2023), Game-theoretic statistics and safe anytime-valid
+    inference, Statistical Science 38; signs given magnitudes: de la Peña (1999), A general class of exponential inequalities,
+    Annals of Probability 27, and Ramdas, Ruf, Larsson and Koolen (2020), Admissible anytime-valid sequential inference must
+    rely on nonnegative martingales; intervals from bets: Waudby-Smith and Ramdas (2024), Estimating means of bounded random
+    variables by betting, JRSS B 86.
+
+    >>> above, below = one_sided_evidence([0.8, 1.0, 1.2, 0.9, 1.1, 0.7, 1.3, 1.0, 0.9, 1.1])
+    >>> bool(above[-1] > 4), bool(below[-1] < 0)
+    (True, True)
     """
     x = centred(d, np.asarray(centre, dtype=float)[..., None])
     squares, freedom = _spread_before(np.asarray(d, dtype=float))
