@@ -122,7 +122,7 @@ def join(file: str, store: str | Path, workers: int = 1, *, say: Callable[[str],
         say: gets a line on every run.
 
     Raises:
-        FileError, UnknownNameError, ArgumentError: if the file holds no comparison.
+        FileError, ArgumentError: if the file holds no comparison.
         StoreError: if the store cannot be opened.
     """
     given = study_arguments(file, "comparison", compare, "laminar worker FILE")

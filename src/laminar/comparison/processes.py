@@ -148,9 +148,10 @@ class _Crew:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # The paths first: what this process can import, the other one can. Nothing of ours is in its __main__.
-        code = f"import sys; sys.path[:] = {sys.path!r}; from laminar.comparison.processes import serve; serve(sys.argv[1])"
+        code = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[:] = {sys.argv!r}; "
+        code += f"from laminar.comparison.processes import serve; serve({str(self._folder)!r})"
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(self._folder)],
+            [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._environment,

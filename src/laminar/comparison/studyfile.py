@@ -8,7 +8,6 @@ from typing import Any
 
 from laminar.errors import ArgumentError, complaint
 from laminar.modules import named_module
-from laminar.names import unknown_name
 
 __all__ = ["study_arguments"]
 
@@ -25,24 +24,24 @@ def study_arguments(text: str, what: str, function: Callable[..., Any], where: s
 
     Raises:
         FileError: if there is no such file or module, or running it fails.
-        UnknownNameError: if it does not have the name.
-        ArgumentError: if that is something else, or lacks an argument.
+        ArgumentError: if it has nothing of that name, something else, or a dict that lacks an argument.
     """
-    module = named_module(text, where)
-    if not hasattr(module, what):
-        raise unknown_name(f"{where}: {text} has no", what, [name for name in vars(module) if not name.startswith("_")])
-    found = getattr(module, what)
+    found = getattr(named_module(text, where), what, None)
     if callable(found):
         found = found()
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        fix = f'Write {what} = {{"variants": ..., "train": ..., "test": ..., "metric": "accuracy", ...}}'
-        expected = "a dict of arguments, or a function that returns one"
-        raise ArgumentError(complaint(f"{where}: {what}", expected=expected, received=type(found).__name__, fix=fix))
+        needed = ", ".join(f'"{p.name}": ...' for p in inspect.signature(function).parameters.values() if _is_needed(p))
+        fix = f"Write {what} = {{{needed}}}"
+        expected = f"a dict of arguments named {what}, or a function that returns one"
+        received = "none of that name" if found is None else type(found).__name__
+        raise ArgumentError(complaint(f"{where}: {text}", expected=expected, received=received, fix=fix))
     lacking = [p.name for p in inspect.signature(function).parameters.values() if _is_needed(p) and p.name not in found]
     if lacking:
         fix = f"Add it: {{..., {lacking[0]!r}: ...}}"
         received = f"none named {', '.join(lacking)}"
-        raise ArgumentError(complaint(f"{where}: {what}", expected="all arguments it needs", received=received, fix=fix))
+        raise ArgumentError(
+            complaint(f"{where}: {text}: {what}", expected="all arguments it needs", received=received, fix=fix)
+        )
     return dict(found)
 
 
