@@ -28,7 +28,7 @@ from laminar.errors import LaminarError, WorkerError, complaint
 
 __all__ = ["Job", "Report", "run_job", "run_workers", "serve", "threads_each"]
 
-Report = Callable[[dict[str, Any]], object]
+Report = Callable[[dict[str, Any]], None]
 Job = Callable[[Store, str, Report], None]
 
 _DEATHS = 3  # for each worker: so many in a row, with no run finished between them, end the comparison

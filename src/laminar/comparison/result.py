@@ -16,7 +16,7 @@ from laminar.comparison.words import sentence
 from laminar.errors import ArgumentError, MissingPackageError, complaint
 from laminar.names import unknown_name
 
-__all__ = ["Comparison"]
+__all__ = ["Comparison", "data_frame"]
 
 _COLUMNS = ("variant", "runs", "mean", "sd", "failed", "seconds", "parameters")
 
@@ -187,7 +187,7 @@ class Comparison:
         Raises:
             MissingPackageError: if pandas is not installed: `pip install "laminar[pandas]"`.
         """
-        return _frame()([_row(run) for run in self.runs])
+        return data_frame()([_row(run) for run in self.runs])
 
     def verdicts_frame(self) -> Any:
         """Return a data frame with one row for each verdict.
@@ -195,7 +195,7 @@ class Comparison:
         Raises:
             MissingPackageError: if pandas is not installed: `pip install "laminar[pandas]"`.
         """
-        return _frame()([verdict.to_dict() for verdict in self.verdicts])
+        return data_frame()([verdict.to_dict() for verdict in self.verdicts])
 
     def report(self, path: str | Path) -> Path:
         """Write the report, one HTML page that needs no other file and no network, and return its path.
@@ -216,7 +216,12 @@ def _row(run: Run) -> dict[str, Any]:
     return plain | figures | {"epochs": len(nested["elapsed"])} | nested["environment"]
 
 
-def _frame() -> Callable[..., Any]:
+def data_frame() -> Callable[..., Any]:
+    """Return the class of pandas' data frames.
+
+    Raises:
+        MissingPackageError: if pandas is not installed.
+    """
     try:
         import pandas
     except ImportError as error:

@@ -5,12 +5,13 @@ A fifth of the training images, the last ones, are what the search looks at; the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from laminar import layers as L
 from laminar.data import digits
 from laminar.layers.base import Layer
-from laminar.optimizers import SGDM, Adam
+from laminar.optimizers import SGDM, Adam, Optimizer
 from laminar.sequential import Sequential
 from laminar.studies.digits import FIT
 
@@ -38,7 +39,11 @@ def digits_network(trial: Any) -> Sequential:
     ['normalization', 'conv2d', 'batch_normalization', 'elu', 'flatten', 'dense', 'softmax']
     """
     filters, kernel = trial.suggest_int("filters", 8, 32, step=4), trial.suggest_categorical("kernel", [3, 5, 7])
-    activations = {"elu that learns": lambda: L.ELU("uniform", learnable=True), "elu": L.ELU, "relu": L.ReLU}
+    activations: dict[str, Callable[[], Layer]] = {
+        "elu that learns": lambda: L.ELU("uniform", learnable=True),
+        "elu": L.ELU,
+        "relu": L.ReLU,
+    }
     activation = activations[trial.suggest_categorical("activation", list(activations))]()
     normalization: list[Layer] = [L.BatchNormalization()] if trial.suggest_categorical("batch_norm", [True, False]) else []
     model = Sequential(
@@ -54,7 +59,10 @@ def digits_network(trial: Any) -> Sequential:
     )
     rate = trial.suggest_float("learning_rate", 1e-4, 0.3, log=True)
     decay = trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
-    kinds = {"sgdm": lambda: SGDM(rate, momentum=0.9, weight_decay=decay), "adam": lambda: Adam(rate, weight_decay=decay)}
+    kinds: dict[str, Callable[[], Optimizer]] = {
+        "sgdm": lambda: SGDM(rate, momentum=0.9, weight_decay=decay),
+        "adam": lambda: Adam(rate, weight_decay=decay),
+    }
     optimizer = kinds[trial.suggest_categorical("optimizer", list(kinds))]()
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

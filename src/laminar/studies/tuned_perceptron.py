@@ -6,13 +6,14 @@ not; the test images are left for the confirmation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from laminar import layers as L
 from laminar.callbacks import Callback, ReduceLROnPlateau
 from laminar.data import cifar10
 from laminar.layers.base import Layer
-from laminar.optimizers import SGD, Adam
+from laminar.optimizers import SGD, Adam, Optimizer
 from laminar.sequential import Sequential
 from laminar.studies.perceptron import flat
 
@@ -46,7 +47,10 @@ def perceptron_network(trial: Any) -> Sequential:
         layers += [L.BatchNormalization()] if batch_norm else []
     model = Sequential([*layers, L.Dense(10, activation="softmax")])
     rate = trial.suggest_float("learning_rate", 1e-4, 0.3, log=True)
-    kinds = {"sgd": lambda: SGD(rate, decay=1e-6, momentum=0.9, nesterov=True), "adam": lambda: Adam(rate)}
+    kinds: dict[str, Callable[[], Optimizer]] = {
+        "sgd": lambda: SGD(rate, decay=1e-6, momentum=0.9, nesterov=True),
+        "adam": lambda: Adam(rate),
+    }
     optimizer = kinds[trial.suggest_categorical("optimizer", list(kinds))]()
     model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     return model

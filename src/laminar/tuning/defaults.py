@@ -72,4 +72,4 @@ def _possible(value: Any, distribution: Any) -> bool:
     if step is None:
         return True
     steps = (value - distribution.low) / step
-    return abs(steps - round(steps)) < 1e-8
+    return bool(abs(steps - round(steps)) < 1e-8)

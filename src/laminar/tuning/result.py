@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from laminar.comparison.result import Comparison
+from laminar.comparison.result import Comparison, data_frame
 from laminar.comparison.task import made
 from laminar.comparison.units import units_of
-from laminar.errors import ArgumentError, MissingPackageError, TooFewRunsError, complaint
+from laminar.errors import ArgumentError, TooFewRunsError, complaint
 from laminar.model import Model
 from laminar.tuning.attempt import Search
 from laminar.tuning.confirm import TUNED, Survival, check_confirmation, confirmed, rebuilt, survival
@@ -141,8 +141,17 @@ class Tuning:
             where, expected = "Tuning.confirm(margin=)", "the smallest gain that matters, because the search claims none"
             raise ArgumentError(complaint(where, expected=expected, received="None", fix=fix))
         matters = margin if margin is not None else (self.gain or 0.0) / 2
-        keeping = {"store": self.where, "name": self.name, "workers": workers, "verbose": verbose}
-        found = confirmed(self.search, self.best_params, pairs, test=test, margin=matters, **keeping)
+        found = confirmed(
+            self.search,
+            self.best_params,
+            pairs,
+            test=test,
+            margin=matters,
+            store=self.where,
+            name=self.name,
+            workers=workers,
+            verbose=verbose,
+        )
         self.confirmation, self.fresh = found, test is not None
         return found
 
@@ -271,13 +280,7 @@ class Tuning:
         Raises:
             MissingPackageError: if pandas is not installed: `pip install "laminar[pandas]"`.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            fix = 'Type: pip install "laminar[pandas]"'
-            where, expected = "to_pandas", "the package pandas"
-            raise MissingPackageError(complaint(where, expected=expected, received="none installed", fix=fix)) from error
-        return pandas.DataFrame([_row(trial) for trial in self.trials])
+        return data_frame()([_row(trial) for trial in self.trials])
 
 
 def _row(trial: Tried) -> dict[str, Any]:

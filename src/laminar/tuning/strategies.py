@@ -69,7 +69,8 @@ def make_sampler(sampler: Any, seed: int, place: int) -> BaseSampler:
         given: BaseSampler = sampler
         return given
     kind, each = SAMPLERS[sampler]
-    return _quietly(getattr(optuna.samplers, kind), seed=sampler_seed(seed, place if each else 0))
+    found: BaseSampler = _quietly(getattr(optuna.samplers, kind), seed=sampler_seed(seed, place if each else 0))
+    return found
 
 
 def make_pruner(pruner: Any, epochs: int) -> BasePruner:
@@ -88,7 +89,8 @@ def make_pruner(pruner: Any, epochs: int) -> BasePruner:
         given: BasePruner = pruner
         return given
     known = {"max_resource": epochs} if PRUNERS.name_of(pruner) == "hyperband" else {}
-    return _quietly(getattr(optuna.pruners, PRUNERS[pruner]), **known)
+    found: BasePruner = _quietly(getattr(optuna.pruners, PRUNERS[pruner]), **known)
+    return found
 
 
 def check_sampler(sampler: Any) -> None:
