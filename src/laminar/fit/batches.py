@@ -234,8 +234,7 @@ class _Several(Batch):
     @classmethod
     def of(cls, batch: Batch, change: Callable[[Tensor], Tensor]) -> _Several:
         """Return `batch` with every tensor changed."""
-        x, y, weight = (None if part is None else tree_map(change, part) for part in (batch.x, batch.y, batch.weight))
-        return cls(x, y, weight)
+        return cls(*tree_map(lambda t: None if t is None else change(t), (batch.x, batch.y, batch.weight)))
 
 
 class SideBySide(Batches):
@@ -271,12 +270,10 @@ class SideBySide(Batches):
 
     @staticmethod
     def _stacked(batches: Sequence[Batch]) -> Batch:
-        return _Several(
-            *(
-                None if parts[0] is None else tree_map(lambda *each: torch.stack(each), *parts)
-                for parts in zip(*((b.x, b.y, b.weight) for b in batches), strict=True)
-            )
-        )
+        def stacked(*each: Tensor | None) -> Tensor | None:
+            return None if each[0] is None else torch.stack([t for t in each if t is not None])
+
+        return _Several(*tree_map(stacked, *((b.x, b.y, b.weight) for b in batches)))
 
 
 # -- choosing -------------------------------------------------------------------------------------------------------------

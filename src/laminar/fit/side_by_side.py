@@ -72,7 +72,7 @@ class Stacked:
 
     def take_over(self, optimizer: torch.optim.Optimizer) -> None:
         """Let an optimizer that was made for the first network, and has not stepped yet, serve all of them."""
-        whole = {p: self.parameters[name] for name, p in self.models[0].named_parameters()}
+        whole: dict[Tensor, nn.Parameter] = {p: self.parameters[name] for name, p in self.models[0].named_parameters()}
         for group in optimizer.param_groups:
             group["params"] = [whole[p] for p in group["params"]]
         for p in list(optimizer.state):
