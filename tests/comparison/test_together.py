@@ -19,8 +19,10 @@ from laminar.comparison import together
 from laminar.comparison.joint import Joint
 from laminar.comparison.protocol import make_protocol
 from laminar.comparison.runs import Run
+from laminar.comparison.store import Store
 from laminar.comparison.task import Task, build, execute
 from laminar.comparison.together import Grouping, can_train_together, execute_together, worth_it
+from laminar.comparison.worker import work
 from laminar.errors import ArgumentError
 from laminar.optimizers import SGD
 from laminar.schedules import ExponentialDecay
@@ -447,3 +449,27 @@ def test_runs_are_grouped_where_there_is_time_to_gain(monkeypatch: pytest.Monkey
     assert grouping.beside(("a", 6), wanted, long) == [("a", 7)]
     assert grouping.beside(("b", 1), wanted, long) == []
     assert asked == [("a", [1, 2, 3, 4, 5])], "each variant is tried once"
+
+
+def test_a_worker_claims_and_records_what_it_trains_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "_TRIFLE", 0.0)
+    monkeypatch.setattr(together, "worth_it", lambda *_: True)
+    of = task(network(), epochs=1)
+    store = Store(None)
+    store.open_study("two", of.protocol.to_dict(), "the same")
+    taken = ("a", 3)
+    assert store.claim("two", [taken]) == taken
+    recorded: list[Run] = []
+
+    def report(run: Run) -> None:
+        recorded.append(run)
+        if run.variant == "a" and run.index == 5:
+            store.record("two", execute(of, *taken))  # by whoever had claimed it
+
+    work(of, store, "two", report=report)
+    runs = store.runs("two")
+    assert len(runs) == len({(run.variant, run.index) for run in runs}) == 16
+    at_once = {(run.variant, run.index): run.together for run in recorded}
+    assert [at_once[name, 0] for name in "ab"] == [1, 1], "the first of each tells what there is to gain"
+    assert [at_once["a", index] for index in (1, 2, 4, 5)] == [4] * 4
+    assert [at_once["b", index] for index in range(1, 6)] == [5] * 5
