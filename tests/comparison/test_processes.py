@@ -57,7 +57,7 @@ def children(pid: int) -> list[int]:
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     """Return the workers, once there are two."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(found := children(process.pid)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -117,26 +117,29 @@ def test_what_a_worker_cannot_do_is_one_error(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_from_a_line_of_python(tmp_path: Path) -> None:
     process = start(tmp_path / "runs.db")
-    said, errors = process.communicate(timeout=110)
+    said, errors = process.communicate(timeout=3000)
     assert said.splitlines()[-1] == "12 {'finished'}", errors
     assert errors == ""
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     store = tmp_path / "runs.db"
     process = start(store, 0.3)
     for _ in range(3):
         os.kill(workers_of(process)[-1], signal.SIGKILL)
         time.sleep(1.5)
-    said, errors = process.communicate(timeout=110)
+    said, errors = process.communicate(timeout=3000)
     assert said.splitlines()[-1] == "12 {'finished'}", errors
     assert count(store) == 12
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill", "interrupt", "terminate"])
 def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     store = tmp_path / "runs.db"
@@ -146,7 +149,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(number)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=300)
     deadline = time.monotonic() + 30
     while any(map(is_alive, workers)):
         assert time.monotonic() < deadline
@@ -157,12 +160,13 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -
     done = count(store)
     assert 2 <= done < 12
     again = start(store)
-    said, errors = again.communicate(timeout=110)
+    said, errors = again.communicate(timeout=3000)
     assert said.splitlines()[0] == f"Study 'n' in {store}: {done} of 12 runs are there."
     assert said.splitlines()[-1] == "12 {'finished'}", errors
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_variant_that_kills_its_process_is_an_error_in_the_end() -> None:
     def deadly() -> Any:
         if "laminar.comparison.processes" in sys.modules and not hasattr(sys.modules["__main__"], "__file__"):

@@ -112,7 +112,7 @@ class Comparison:
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Return a row of text for each variant: how its runs went."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name in self.protocol.variants:
             runs = [run for run in self.runs if run.variant == name]
             values = [run.value for run in runs if run.value is not None]
@@ -211,9 +211,10 @@ class Comparison:
 def _row(run: Run) -> dict[str, Any]:
     """Return what of a run is one number or one word."""
     plain = run.to_dict()
-    nested = {key: plain.pop(key) for key in ("figures", "history", "elapsed", "environment")}
+    nested: dict[str, Any] = {key: plain.pop(key) for key in ("figures", "history", "elapsed", "environment")}
     figures = {f"test_{name}": value for name, value in nested["figures"].items()}
-    return plain | figures | {"epochs": len(nested["elapsed"])} | nested["environment"]
+    row: dict[str, Any] = plain | figures | {"epochs": len(nested["elapsed"])} | nested["environment"]
+    return row
 
 
 def data_frame() -> Callable[..., Any]:
