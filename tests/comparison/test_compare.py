@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 import laminar as lm
 from laminar import layers as L
+from laminar.comparison import together
 from laminar.comparison.checked import networks
 from laminar.comparison.compare import make_task
 from laminar.comparison.result import Comparison
@@ -26,6 +28,12 @@ def values(result: Comparison) -> dict[tuple[str, int], float | None]:
     found = {(run.variant, run.index): run.value for run in result.runs}
     assert len(found) == len(result.runs)
     return found
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train each run by itself also on a machine so busy that grouping them would pay."""
+    monkeypatch.setattr(together, "_TRIFLE", math.inf)
 
 
 @pytest.fixture(scope="module")

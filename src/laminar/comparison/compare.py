@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def compare(
     task = make_task(variants, train, test, **declared, target=target, direction=direction, **fit)
     (count,) = arguments.whole_numbers("compare", workers=workers)
     _check_rest(name, verbose)
-    say = print if verbose else _silent
+    say = partial(print, flush=True) if verbose else _silent
     with opened(task, store, name, workers=count) as study:
         study.run(count, say)
         result = study.result()
