@@ -38,7 +38,15 @@ def net(trial: Any) -> Model:
 
 def tuned(build: Callable[..., Any] = net, **options: Any) -> Tuning:
     """Return a search of a few short trainings, in memory and without a word, where `options` do not say otherwise."""
-    usual = {"metric": "accuracy", "trials": 4, "store": None, "verbose": 0, "epochs": 2, "batch_size": 16, "pruner": "none"}
+    usual: dict[str, Any] = {
+        "metric": "accuracy",
+        "trials": 4,
+        "store": None,
+        "verbose": 0,
+        "epochs": 2,
+        "batch_size": 16,
+        "pruner": "none",
+    }
     return lm.tune(build, TRAIN, VALIDATION, **usual | options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from typing import Any
 
 import numpy as np
 import optuna
@@ -20,7 +21,7 @@ from laminar.tuning.confirm import DEFAULT as BEFORE
 from laminar.tuning.confirm import TUNED, Survival, survival
 from laminar.tuning.result import Tuning
 
-GOOD = {"trials": 6, "default": DEFAULT, "epochs": 6}
+GOOD: dict[str, Any] = {"trials": 6, "default": DEFAULT, "epochs": 6}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_the_confirmation_is_a_comparison_on_fresh_seeds(confirmed: Tuning) -> N
     # A run is the training of the search, from another seed, on the test data.
     first = runs[TUNED][0]
     model = confirmed.best_model(first.seed)
-    usual = {"epochs": 6, "batch_size": 16, "verbose": 0}
+    usual: dict[str, Any] = {"epochs": 6, "batch_size": 16, "verbose": 0}
     model.fit(*confirmed.search.train, validation_data=confirmed.search.validation, seed=first.seed, **usual)
     assert model.evaluate(*TEST)["accuracy"] == first.value
 
@@ -58,6 +59,7 @@ def test_what_survives_is_measured(confirmed: Tuning) -> None:
     verdict = comparison[TUNED]
     assert (left.low, left.high, left.pairs, left.fresh) == (verdict.low, verdict.high, 6, True)
     assert left.claimed is not None
+    assert left.confirmed is not None
     assert left.share == (left.confirmed / left.claimed, left.low / left.claimed, left.high / left.claimed)
     assert "of the claimed gain survives" in str(confirmed)
     assert f"Verdict: {comparison.sentences[0]}" in str(confirmed)

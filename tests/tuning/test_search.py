@@ -84,7 +84,7 @@ def test_lower_may_be_better() -> None:
 
 def test_a_search_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     """In two parts, and with a trial that was cut short between them, it is the search that nobody interrupted."""
-    kept = {"store": tmp_path / "trials.db", "default": DEFAULT}
+    kept: dict[str, Any] = {"store": tmp_path / "trials.db", "default": DEFAULT}
     assert len(tuned(**kept, trials=2).trials) == 2
     first = tuned(**kept, trials=2)  # nothing is missing
     store = Store(kept["store"])
@@ -100,8 +100,8 @@ def test_a_search_goes_on_with_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = {"store": tmp_path / "trials.db", "name": "mine"}
-    original = loop.attempt
+    kept: dict[str, Any] = {"store": tmp_path / "trials.db", "name": "mine"}
+    original = attempt.attempt
 
     def interrupted(search: attempt.Search, trial: optuna.Trial, *args: Any, **options: Any) -> Any:
         outcome = original(search, trial, *args, **options)
@@ -167,7 +167,7 @@ def test_a_bug_is_told_at_once_and_its_trial_does_not_count(tmp_path: Path) -> N
     def build(trial: Any) -> Any:
         return 1 / 0 if broken else net(trial)
 
-    kept = {"store": tmp_path / "trials.db", "name": "mine"}
+    kept: dict[str, Any] = {"store": tmp_path / "trials.db", "name": "mine"}
     with pytest.raises(ZeroDivisionError):
         tuned(build, **kept)
     study = optuna.load_study(study_name="mine", storage=f"sqlite:///{kept['store']}")
@@ -183,7 +183,7 @@ def test_a_sampler_may_say_that_everything_was_tried(tmp_path: Path) -> None:
         return net(optuna.trial.FixedTrial(DEFAULT))
 
     grid = optuna.samplers.GridSampler({"unused": [1, 2]}, seed=0)
-    kept = {"store": tmp_path / "trials.db", "epochs": 1}
+    kept: dict[str, Any] = {"store": tmp_path / "trials.db", "epochs": 1}
     assert sorted(t.params["unused"] for t in tuned(build, sampler=grid, **kept).trials) == [1, 2]
     assert len(tuned(build, sampler=grid, **kept).trials) == 2
     assert len(tuned(build, sampler="brute_force", epochs=1).trials) == 2
@@ -214,7 +214,7 @@ def test_a_place_that_another_process_took_over_is_left_to_it(monkeypatch: pytes
     store = Store(None)
     run = attempt.Search(net, TRAIN, VALIDATION, "accuracy", True, 2, fit={"epochs": 1, "batch_size": 16})
     store.open_study("mine", {"metric": "accuracy", "higher_is_better": True}, "marks")
-    original = loop.attempt
+    original = attempt.attempt
 
     def late(*args: Any, **options: Any) -> Any:
         outcome = original(*args, **options)

@@ -36,8 +36,8 @@ def perceptron_network(trial: Any) -> Sequential:
     """Return R15's network with what an Optuna trial suggests, compiled.
 
     >>> from optuna.trial import FixedTrial
-    >>> [layer.name for layer in perceptron_network(FixedTrial(DEFAULT))]
-    ['dense', 'dense_1', 'dense_2']
+    >>> [layer.units for layer in perceptron_network(FixedTrial(DEFAULT))]
+    [20, 15, 10]
     """
     activation = trial.suggest_categorical("activation", ["relu", "elu", "tanh"])
     batch_norm = trial.suggest_categorical("batch_norm", [False, True])
