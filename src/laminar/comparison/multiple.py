@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +37,12 @@ def holm_levels(ps: Sequence[float], alpha: float) -> list[float]:
     >>> [round(level, 4) for level in holm_levels([0.01, 0.04, 0.03], 0.05)]
     [0.0167, 0.0333, 0.025]
     """
-    return [alpha * p / adjusted for p, adjusted in zip(ps, _uncapped(ps), strict=True)]
+    levels = []
+    for p, adjusted in zip(ps, _uncapped(ps), strict=True):
+        level = alpha * p / adjusted
+        # A rounding error of the quotient must not undo what the adjusted p has said.
+        levels.append(max(level, p) if adjusted <= alpha else min(level, math.nextafter(p, 0.0)))
+    return levels
 
 
 def _uncapped(ps: Sequence[float]) -> list[float]:
