@@ -22,7 +22,7 @@ from laminar.errors import ArgumentError, StoreError, complaint
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
@@ -99,10 +99,12 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self._place.shown!r})"
 
-    @property
-    def storage(self) -> RDBStorage:
-        """Optuna's storage, for a search: its trials are Optuna's own, from the first suggestion on."""
-        return self._storage
+    @functools.cached_property
+    def storage(self) -> BaseStorage:
+        """Optuna's storage, for a search: its trials are Optuna's own. Each that has ended is read only once."""
+        import optuna
+
+        return optuna.storages.get_storage(self._storage)
 
     def tried(self, operation: Callable[[], Result]) -> Result:
         """Return what `operation` on `storage` returns, trying again while the database is locked or out of reach.
