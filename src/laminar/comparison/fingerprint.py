@@ -51,7 +51,7 @@ def study_name(task: Task, fingerprint: str) -> str:
     >>> from laminar.comparison.protocol import make_protocol
     >>> task = Task(make_protocol(["a", "b"], metric="accuracy", margin=0.1, seeds=9), {}, None, None)
     >>> study_name(task, "networks 1, data 2, settings 3")
-    'a, b 3bf5e3a5'
+    'a, b c2fc7828'
     """
     variants = ", ".join(task.protocol.variants)
     short = variants if len(variants) <= _LONGEST_NAME else f"{variants[:_LONGEST_NAME].rsplit(', ', 1)[0]}, ..."
