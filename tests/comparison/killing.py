@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import optuna
 from comparison.tiny import FINGERPRINT, tiny_task
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from laminar.comparison.runs import Run, values_by_variant
 from laminar.comparison.store import Store
@@ -131,26 +132,33 @@ def undisturbed() -> Store:
     return store
 
 
+@contextmanager
+def optunas(where: str, name: str) -> Iterator[optuna.Study]:
+    """Give a study as Optuna itself reads it."""
+    url = where.replace("postgresql://", "postgresql+psycopg://") if "://" in where else f"sqlite:///{where}"
+    storage = optuna.storages.RDBStorage(url)
+    yield optuna.load_study(study_name=name, storage=storage)
+    storage.engine.dispose()
+
+
 def assert_whole(where: str, studies: Studies, whole: list[Run]) -> None:
     """Every study has each run once, none is half-written, and the verdict is that of an undisturbed study."""
     protocol = tiny_task(SEEDS).protocol
-    url = where if "://" in where else f"sqlite:///{where}"
-    driven = url.replace("postgresql://", "postgresql+psycopg://")
     values = {(run.variant, run.index): run.value for run in whole}
     assert len(values) == 2 * SEEDS
     for name in studies.names:
-        trials = optuna.load_study(study_name=name, storage=driven).trials
+        with optunas(where, name) as study:
+            trials = study.trials
         assert {trial.state.name for trial in trials} == {"COMPLETE"}
         assert sorted((t.params["variant"], t.params["index"]) for t in trials) == sorted(values), "each run once"
         assert [trial.number for trial in trials] == list(range(2 * SEEDS))
         for trial in trials:
             assert set(trial.user_attrs) == {f.name for f in fields(Run)}
             assert trial.value == trial.user_attrs["value"] == values[trial.params["variant"], trial.params["index"]]
-        runs = Store(where).runs(name)
+        store = Store(where)
+        runs = store.runs(name)
         assert judge(values_by_variant(runs, higher_is_better=True), protocol) == judge(
             values_by_variant(whole, higher_is_better=True), protocol
         )
-    engine = create_engine(driven)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT * FROM laminar_claims")).all() == []
-    engine.dispose()
+        with store._storage.engine.connect() as connection:
+            assert connection.execute(text("SELECT * FROM laminar_claims")).all() == []

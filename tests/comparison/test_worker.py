@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -24,12 +25,18 @@ TASK = tiny_task(6)
 KEYS = [(variant, index) for index in range(6) for variant in ("narrow", "wide")]
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with the study "tiny" and no run."""
+    path = tmp_path_factory.mktemp("worker") / "runs.db"
+    Store(path).open_study("tiny", TASK.protocol.to_dict(), FINGERPRINT)
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """Return a file with the study "tiny"."""
-    store = Store(tmp_path / "runs.db")
-    store.open_study("tiny", TASK.protocol.to_dict(), FINGERPRINT)
-    return store
+def store(empty: Path, tmp_path: Path) -> Store:
+    """Return a store with the study "tiny", of this test alone."""
+    return Store(shutil.copy(empty, tmp_path))
 
 
 def claimed(store: Store) -> list[Any]:

@@ -207,14 +207,18 @@ class Store:
                 return None
         return self._studies[name]
 
-    def _known(self, name: str) -> Study:
+    def _ask(self, name: str, question: Callable[[Study], Result]) -> Result:
+        """Return what a study answers."""
         study = self._tried(lambda: self._study(name))
-        if study is None:
-            names = self._tried(lambda: [s.study_name for s in self._storage.get_all_studies()])
-            received = ", ".join(map(repr, sorted(names))) or "none at all"
-            fix = "Call open_study first"
-            raise StoreError(complaint(repr(self), expected=f"a study named {name!r}", received=received, fix=fix))
-        return study
+        if study is not None:
+            try:
+                return self._tried(lambda: question(study))
+            except KeyError:  # so Optuna says that somebody has deleted it meanwhile
+                del self._studies[name]
+        names = self._tried(lambda: [s.study_name for s in self._storage.get_all_studies()])
+        received = ", ".join(map(repr, sorted(names))) or "none at all"
+        fix = "Call open_study first"
+        raise StoreError(complaint(repr(self), expected=f"a study named {name!r}", received=received, fix=fix))
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -227,8 +231,7 @@ class Store:
         return [Run.from_dict(trial.user_attrs) for trial in self._trials(name).values()]
 
     def _trials(self, name: str) -> dict[Key, FrozenTrial]:
-        study = self._known(name)
-        trials = self._tried(lambda: study.get_trials(deepcopy=False))
+        trials = self._ask(name, lambda study: study.get_trials(deepcopy=False))
         found: dict[Key, FrozenTrial] = {}
         for trial in trials:
             if trial.state.is_finished() and "variant" in trial.user_attrs:
@@ -247,7 +250,12 @@ class Store:
         left = list(wanted)
         while (key := self._take(name, left)) is not None:
             # It may have been run after the caller looked; now that the claim is ours, nobody else can write it.
-            if key not in self._trials(name):
+            try:
+                over = key in self._trials(name)
+            except BaseException:
+                self.release(name, key)
+                raise
+            if not over:
                 return key
             self.release(name, key)
             left.remove(key)
@@ -278,10 +286,9 @@ class Store:
         if token is None:
             received = f"{run.variant!r}, {run.index}, which is not claimed"
             raise ArgumentError(complaint("record(run=)", expected="a claimed run", received=received, fix="Call claim first"))
-        study = self._known(name)
-        trial = _trial(run, self._tried(lambda: study.user_attrs)["protocol"], token)
+        trial = _trial(run, self._ask(name, lambda study: study.user_attrs)["protocol"], token)
 
-        def write() -> bool:
+        def write(study: Study) -> bool:
             self._settling = token
             try:
                 study.add_trial(trial)
@@ -293,7 +300,7 @@ class Store:
             found = self._trials(name).get(key)
             return found is not None and found.system_attrs.get(_TOKEN) == token
 
-        written = self._tried(write)
+        written = self._ask(name, write)
         self._forget(name, key)
         return written
 
