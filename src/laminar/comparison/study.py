@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,8 +135,11 @@ def opened(task: Task, store: str | Path | None, name: str | None, *, workers: i
     place_of(store)  # an address that cannot be right is said before the data is looked at
     text, notes = fingerprint(task, networks(task))
     name = study_name(task, text) if name is None else name
-    with TemporaryDirectory(prefix="laminar-", ignore_cleanup_errors=True) as folder:
-        shared = Path(folder) / "runs.db" if store is None and workers > 1 else store
+    with ExitStack() as stack:
+        shared = store
+        if store is None and workers > 1:
+            folder = stack.enter_context(TemporaryDirectory(prefix="laminar-", ignore_cleanup_errors=True))
+            shared = Path(folder) / "runs.db"
         held = Store(shared)
         declared = held.declared(name)
         if join and declared:
