@@ -80,7 +80,7 @@ def alone(of: Task, index: int) -> lm.Model:
     """Return the network of one run, trained by `fit`."""
     x, y, weight = of.training_data(index)
     model = build(of.builders["a"], of.protocol.seed_of(index), "a")
-    model.fit(x, y, **of.fit_arguments(index, weight))
+    model.fit(x, y, **of.fit_arguments("a", index, weight))
     return model
 
 
@@ -88,7 +88,7 @@ def at_once(of: Task) -> Joint:
     """Return the trainings of several runs, done."""
     triples = [of.training_data(index) for index in SEEDS]
     models = [build(of.builders["a"], of.protocol.seed_of(index), "a") for index in SEEDS]
-    joint = Joint(models, triples, [of.fit_arguments(i, triple[2]) for i, triple in zip(SEEDS, triples, strict=True)])
+    joint = Joint(models, triples, [of.fit_arguments("a", i, triple[2]) for i, triple in zip(SEEDS, triples, strict=True)])
     joint.train()
     return joint
 

@@ -51,7 +51,7 @@ def _ready(task: Task, name: str, model: Model, seed: int) -> None:
         (as_triple(task.test, "compare(test=)"), f"compare(test=){variant}"),
         (task.protocol.metric, f"compare(metric=): figure of variant {name!r}"),
         seed=seed,
-        class_weight=task.fit.get("class_weight"),
+        class_weight=task.fit_of(name).get("class_weight"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ _LONGEST = 80  # characters of an argument in the protocol
 
 
 def compare(
-    variants: Mapping[str, Builder],
+    variants: Mapping[str, Builder | tuple[Builder, Mapping[str, Any]]],
     train: Any,
     test: Any,
     *,
@@ -62,7 +62,8 @@ def compare(
     data or settings is another study. Several processes, and machines, may call it at once: they share the runs.
 
     Args:
-        variants: name -> function that returns a compiled network, at least two; it may take the seed.
+        variants: name -> function that returns a compiled network, at least two; it may take the seed. Or a pair of it and
+            arguments of `Model.fit` that this variant has instead, as (make, {"batch_size": 32}).
         train: (x, y), (x, y, weight), a source of batches, or a function of the seed that returns one of these.
         test: (x, y), (x, y, weight) or a source of batches; never trained on.
         metric: the figure of the test data that is compared: "loss", or a metric that every variant was compiled with.
@@ -135,7 +136,7 @@ def join(file: str, store: str | Path, workers: int = 1, *, say: Callable[[str],
     say("Nothing is left to do.")
 
 
-def make_task(variants: Mapping[str, Builder], train: Any, test: Any, **options: Any) -> Task:
+def make_task(variants: Mapping[str, Any], train: Any, test: Any, **options: Any) -> Task:
     """Return what `compare` is to run, its arguments checked as far as that needs no network.
 
     Args:
@@ -148,39 +149,69 @@ def make_task(variants: Mapping[str, Builder], train: Any, test: Any, **options:
         UnknownNameError: on an argument that neither has.
         ArgumentError: on a value that cannot work.
     """
-    own = {name: options.pop(name) for name in inspect.signature(make_protocol).parameters if name in options}
-    if isinstance(options.get("callbacks"), Iterator):  # which could be gone through for one run only
-        options["callbacks"] = list(options["callbacks"])
-    _check_fit(options, target=own.get("target"))
+    declared = {name: options.pop(name) for name in inspect.signature(make_protocol).parameters if name in options}
     if not isinstance(variants, Mapping):
         fix = 'Pass {"with": make_one, "without": make_other}'
         received = type(variants).__name__
         raise ArgumentError(complaint("compare(variants=)", expected="functions by name", received=received, fix=fix))
-    protocol = make_protocol(list(variants), fit={key: _text(value) for key, value in sorted(options.items())}, **own)
-    for name, builder in variants.items():
+    fit = _checked_fit("compare", options, declared.get("target"), {*inspect.signature(compare).parameters} - {"fit"})
+    builders: dict[str, Builder] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for name, given in variants.items():
+        builders[name], arguments_of_its_own = _parted(name, given)
+        if arguments_of_its_own:
+            where = f"compare(variants=): fit of variant {name!r}"
+            own[name] = _checked_fit(where, arguments_of_its_own, declared.get("target"))
+    texts = {name: _texts(arguments_of_it) for name, arguments_of_it in own.items()} or None
+    protocol = make_protocol(list(variants), fit=_texts(fit), own=texts, **declared)
+    for name, builder in builders.items():
         with_seed(builder, 0, name)
-    return Task(protocol, dict(variants), train, test, options)
+    return Task(protocol, builders, train, test, fit, own)
 
 
-def _check_fit(fit: Mapping[str, Any], *, target: Any) -> None:
-    """Refuse what `Model.fit` would refuse, or what a comparison sets itself."""
+def _parted(name: str, given: Any) -> tuple[Builder, Mapping[str, Any]]:
+    """Return the function that builds a variant, and the arguments of fit that it has for itself."""
+    if not isinstance(given, tuple):
+        return given, {}
+    if len(given) != 2 or not isinstance(given[1], Mapping):
+        fix = 'Pass (make, {"batch_size": 32})'
+        where, expected = f"compare(variants=): variant {name!r}", "a function, or a pair of it and arguments of fit by name"
+        raise ArgumentError(complaint(where, expected=expected, received=repr(given), fix=fix))
+    return given
+
+
+def _texts(fit: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _text(value) for name, value in sorted(fit.items())}
+
+
+def _checked_fit(where: str, fit: Mapping[str, Any], target: Any, others: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the arguments of fit; refuse what `Model.fit` would refuse, or what a comparison sets itself.
+
+    Args:
+        where: who was given them, for messages.
+        fit: argument -> value.
+        target: of the comparison.
+        others: arguments that could have been meant, beside those of fit.
+    """
     for name, value in fit.items():
         if name in _ELSEWHERE:
             expected, fix = _ELSEWHERE[name]
-            raise ArgumentError(complaint(f"compare({name}=)", expected=expected, received=type(value).__name__, fix=fix))
+            raise ArgumentError(complaint(f"{where}({name}=)", expected=expected, received=type(value).__name__, fix=fix))
         if name not in _OF_FIT:
-            own = [key for key, p in inspect.signature(compare).parameters.items() if p.kind is not p.VAR_KEYWORD]
-            raise unknown_name("compare: argument", name, {*own, *_OF_FIT} - set(_ELSEWHERE) | {"seed"})
+            raise unknown_name(f"{where}: argument", name, {*others, *_OF_FIT} - set(_ELSEWHERE) | {"seed"} & {*others})
         if target is not None and name in ("validation_data", "validation_split"):
             expected, fix = "none beside target=, which evaluates the test data after every epoch", "Leave one of them out"
-            raise ArgumentError(complaint(f"compare({name}=)", expected=expected, received="one", fix=fix))
+            raise ArgumentError(complaint(f"{where}({name}=)", expected=expected, received="one", fix=fix))
     counts = {name: fit[name] for name in ("epochs", "batch_size", "log_every") if name in fit}
-    arguments.whole_numbers("compare", **counts)
+    arguments.whole_numbers(where, **counts)
     if "shuffle" in fit:
         arguments.shuffle_of(fit["shuffle"])
     if fit.get("validation_split") is not None:
-        number("compare(validation_split=)", fit["validation_split"], 0.2, above=0.0, below=1.0)
-    arguments.callback_list(fresh(fit.get("callbacks", ())))
+        number(f"{where}(validation_split=)", fit["validation_split"], 0.2, above=0.0, below=1.0)
+    callbacks = fit.get("callbacks", ())
+    callbacks = list(callbacks) if isinstance(callbacks, Iterator) else callbacks  # an iterator would do for one run only
+    arguments.callback_list(fresh(callbacks))
+    return {**fit, "callbacks": callbacks} if "callbacks" in fit else dict(fit)
 
 
 def _check_rest(name: Any, verbose: Any) -> None:

@@ -146,6 +146,8 @@ def declared(protocol: Protocol, units: Units) -> list[tuple[str, str]]:
         facts.append(("Timed until", f"{protocol.metric} reaches {units.value(protocol.target)}"))
     if protocol.fit:
         facts.append(("Training", ", ".join(f"{name}={text}" for name, text in protocol.fit.items())))
+    for variant, own in (protocol.own or {}).items():
+        facts.append((f"Training of {variant}", "with " + ", ".join(f"{name}={text}" for name, text in own.items())))
     return facts
 
 

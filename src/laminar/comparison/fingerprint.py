@@ -35,7 +35,8 @@ def fingerprint(task: Task, networks: Mapping[str, Model]) -> tuple[str, tuple[s
     True
     """
     protocol = task.protocol
-    settings = [protocol.metric, protocol.seed, protocol.target is not None, sorted(task.fit.items())]
+    settings: list[Any] = [protocol.metric, protocol.seed, protocol.target is not None, sorted(task.fit.items())]
+    settings += [[name, sorted(own.items())] for name, own in sorted(task.own.items()) if own]
     parts = {
         "networks": digest(dict(networks)),
         "data": digest(data_of(task.train), data_of(task.test)),

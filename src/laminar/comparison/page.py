@@ -210,9 +210,15 @@ def _call(comparison: Compared) -> str:
         **(p.fit or {}),
     }
     lines = ["lm.compare(", "    {"]
-    lines += [f"        {name!r}: ...," for name in p.variants]
+    lines += [f"        {name!r}: {_built(p.own, name)}," for name in p.variants]
     lines += ["    },", "    train,", "    test,", *(f"    {name}={text}," for name, text in arguments.items()), ")"]
     return "\n".join(lines)
+
+
+def _built(own: Mapping[str, Mapping[str, str]] | None, name: str) -> str:
+    """Return the function that nobody can write down, with the arguments of fit beside it that a variant has."""
+    arguments = (own or {}).get(name)
+    return f"(..., dict({', '.join(f'{key}={text}' for key, text in arguments.items())}))" if arguments else "..."
 
 
 def _quoted(text: str) -> str:

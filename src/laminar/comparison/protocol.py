@@ -37,6 +37,7 @@ class Protocol:
         alpha: how often a verdict of a difference may be wrong under no difference, over all contrasts together.
         target: a value of the metric whose reaching is timed; None where none was given.
         fit: argument -> what it is, as text, of every training.
+        own: variant -> argument -> what it is instead in its trainings; None where no variant has any.
     """
 
     variants: tuple[str, ...]
@@ -50,6 +51,7 @@ class Protocol:
     alpha: float = 0.05
     target: float | None = None
     fit: Mapping[str, str] | None = None
+    own: Mapping[str, Mapping[str, str]] | None = None
 
     def seed_of(self, index: int) -> int:
         """Return the seed that all runs of pair `index` share."""
@@ -84,6 +86,7 @@ def make_protocol(
     direction: str = "auto",
     target: float | None = None,
     fit: Mapping[str, str] | None = None,
+    own: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Protocol:
     """Return the protocol, its arguments checked.
 
@@ -98,6 +101,7 @@ def make_protocol(
         direction: "max" or "min" is better; "auto" goes by the metric's name.
         target: a value of the metric whose reaching is timed.
         fit: arguments of `Model.fit`, as text.
+        own: those of single variants, as text.
 
     Raises:
         ArgumentError: on an argument that cannot work.
@@ -127,6 +131,7 @@ def make_protocol(
         _root(seed),
         target=None if target is None else number("compare(target=)", target, 0.9),
         fit=fit,
+        own=own,
     )
 
 

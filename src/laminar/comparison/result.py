@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,8 @@ class Comparison:
         ]
         if p.target is not None:
             lines.append(f"timed until {p.metric} reaches {p.target:g}")
-        lines += [f"fit({', '.join(f'{name}={text}' for name, text in p.fit.items())})"] if p.fit else []
+        lines += [f"fit({_named(p.fit)})"] if p.fit else []
+        lines += [f"{name!r} has {_named(own)} of its own" for name, own in (p.own or {}).items()]
         lines.append(f"study {self.name!r}, fingerprint {self.fingerprint}, {self._kept}")
         machines = {_machine(run) for run in self.runs if run.environment}
         return "\n".join([*lines, *sorted(machines), *self.notes])
@@ -206,6 +207,10 @@ class Comparison:
         from laminar.comparison import page
 
         return page.write(self, Path(path))
+
+
+def _named(arguments: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={text}" for name, text in arguments.items())
 
 
 def _row(run: Run) -> dict[str, Any]:

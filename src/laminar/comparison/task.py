@@ -57,6 +57,7 @@ class Task:
             differ in their data, too.
         test: (x, y), (x, y, weight) or a source of batches.
         fit: further arguments of `Model.fit`; `callbacks` may be a function that makes them, or is copied for every run.
+        own: variant -> those that its trainings have instead, or beside.
     """
 
     protocol: Protocol
@@ -64,23 +65,29 @@ class Task:
     train: Any
     test: Any
     fit: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def training_data(self, index: int) -> tuple[Any, Any, Any]:
         """Return (x, y, weight) of the runs of pair `index`."""
         return drawn(self.train, self.protocol.seed_of(index), "compare(train=)")
 
-    def callbacks(self) -> list[Callback]:
-        """Return callbacks that no other run has."""
-        return fresh(self.fit.get("callbacks", ()))
+    def fit_of(self, variant: str) -> dict[str, Any]:
+        """Return the arguments of `Model.fit` that were given for a variant."""
+        return {**self.fit, **self.own.get(variant, {})}
 
-    def fit_arguments(self, index: int, weight: Any) -> dict[str, Any]:
-        """Return the arguments of `Model.fit` for a run of pair `index`, beside its data and its callbacks.
+    def callbacks(self, variant: str) -> list[Callback]:
+        """Return callbacks that no other run has."""
+        return fresh(self.fit_of(variant).get("callbacks", ()))
+
+    def fit_arguments(self, variant: str, index: int, weight: Any) -> dict[str, Any]:
+        """Return the arguments of `Model.fit` for a run, beside its data and its callbacks.
 
         Args:
+            variant: that is trained.
             index: of the pair.
             weight: of the observations, as `training_data` has it.
         """
-        given = {"verbose": 0, **self.fit, "seed": self.protocol.seed_of(index)}
+        given = {"verbose": 0, **self.fit_of(variant), "seed": self.protocol.seed_of(index)}
         given.pop("callbacks", None)
         if weight is not None:
             given["sample_weight"] = weight
@@ -195,7 +202,7 @@ def execute(task: Task, variant: str, index: int) -> Run:
     try:
         x, y, weight = task.training_data(index)
         model = build(task.builders[variant], seed, variant)
-        history = model.fit(x, y, **task.fit_arguments(index, weight), callbacks=[*task.callbacks(), clock])
+        history = model.fit(x, y, **task.fit_arguments(variant, index, weight), callbacks=[*task.callbacks(variant), clock])
         if history.stopped == INTERRUPTED:
             raise KeyboardInterrupt
         return finished(task, model, (x, y, weight), replace(run, elapsed=clock.elapsed))
@@ -215,7 +222,7 @@ def finished(task: Task, model: Model, data: tuple[Any, Any, Any], run: Run) -> 
         data: (x, y, weight) of the training.
         run: with the seconds of its epochs.
     """
-    memory = memory_of_run(model, data, task.fit)
+    memory = memory_of_run(model, data, task.fit_of(run.variant))
     run = replace(run, parameters=sum(p.numel() for p in model.parameters()), memory=memory)
     return tested(task, model, replace(run, seconds=run.elapsed[-1] if run.elapsed else 0.0))
 

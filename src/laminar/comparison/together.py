@@ -98,7 +98,9 @@ def _trained(task: Task, variant: str, indexes: Sequence[int]) -> tuple[Joint, C
     """Return the trainings, done; those whose loss was not finite at the end have no figures."""
     data = [task.training_data(index) for index in indexes]
     models = [build(task.builders[variant], task.protocol.seed_of(index), variant) for index in indexes]
-    joint = Joint(models, data, [task.fit_arguments(i, weight) for i, (_, _, weight) in zip(indexes, data, strict=True)])
+    joint = Joint(
+        models, data, [task.fit_arguments(variant, i, weight) for i, (_, _, weight) in zip(indexes, data, strict=True)]
+    )
     clock = Clock()
     with suppress(DivergedError):  # of all of them: none has figures
         joint.train([clock])

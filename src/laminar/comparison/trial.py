@@ -48,7 +48,7 @@ def difference(task: Task, variant: str) -> str | None:
     Raises:
         Exception: whatever is said of a network that cannot be trained so.
     """
-    if task.callbacks():
+    if task.callbacks(variant):
         return "callbacks look after one network at a time"
     few = _Few(task, variant, _TRIED, 2, rest=True)
     alone = [few.model(k) for k in range(len(_TRIED))]
@@ -110,14 +110,14 @@ class _Few:
 
     def __init__(self, task: Task, variant: str, indexes: Sequence[int], steps: int, *, rest: bool = False) -> None:
         self._task, self._variant, self._indexes = task, variant, indexes
-        options = {name: p.default for name, p in inspect.signature(Model.fit).parameters.items()} | dict(task.fit)
+        options = {name: p.default for name, p in inspect.signature(Model.fit).parameters.items()} | task.fit_of(variant)
         size = int(options["batch_size"])
         count = size * steps + (size // 2 if rest and not options["drop_last"] else 0)
         known: dict[int, Any] = {}  # what several pairs share stays the same object
         self.data = [_first(task.training_data(index), count, known) for index in indexes]
         self.given: list[Mapping[str, Any]] = []
         for index, (_, _, weight) in zip(indexes, self.data, strict=True):
-            given = task.fit_arguments(index, weight) | {"epochs": 1, "verbose": 0}
+            given = task.fit_arguments(variant, index, weight) | {"epochs": 1, "verbose": 0}
             given.pop("validation_split", None)
             held = given.pop("validation_data", None)
             if held is not None and rest:

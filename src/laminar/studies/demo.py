@@ -61,7 +61,7 @@ def demo(output: Path, *, epochs: int = 30, seed: int = 0, report: Callable[[str
     own_elu = _own_layer(output, report)
     _check(own_elu, report)
     (x, y), (x_test, y_test) = digits()
-    builders = {
+    builders: dict[str, Callable[[], Sequential]] = {
         "with BN": lambda: r5.network(own_elu(), batch_norm=True),
         "without BN": lambda: r5.network(own_elu(), batch_norm=False),
         "without BN, alpha fixed": lambda: r5.network(L.ELU(1.0), batch_norm=False),

@@ -48,7 +48,7 @@ class SplitMaximum(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maxima, (B, C * parts), from x of shape (B, C, H, W)."""
-        bands = x.unflatten(2, (self.parts, -1))  # (B, C, parts, H / parts, W)
+        bands: Tensor = x.unflatten(2, (self.parts, -1))  # (B, C, parts, H / parts, W)
         return bands.amax((3, 4)).flatten(1)
 
 
