@@ -17,6 +17,9 @@ from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.names import Registry
 
 if TYPE_CHECKING:
+    from laminar.comparison.result import Comparison
+
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 app = typer.Typer(
@@ -88,7 +91,7 @@ def compare(
     _compared(file, {"seeds": seeds, "store": store, "workers": workers}, output, report)
 
 
-def _compared(file: str, given: dict[str, Any], output: Path | None, report: Path | None = None) -> None:
+def _compared(file: str, given: dict[str, Any], output: Path | None, report: Path | None = None) -> Comparison:
     """Run the comparison of a study file, with what was given on the command line in place of its own."""
     from laminar.comparison.compare import compare
     from laminar.comparison.studyfile import study_arguments
@@ -99,6 +102,7 @@ def _compared(file: str, given: dict[str, Any], output: Path | None, report: Pat
         output.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     if report is not None:
         typer.echo(str(result.report(report)))
+    return result
 
 
 @app.command()
@@ -211,12 +215,14 @@ def study(
             fix = f"Leave out --{option}"
             where = f"laminar study {_STUDIES.name_of(name)}"
             raise ArgumentError(complaint(where, expected=f"no --{option}", received="one: the study has none", fix=fix))
-    if not hasattr(module, "study"):
-        return _compared(module.__name__, given, output)
-    outcomes = module.study(report=typer.echo, **given)
-    typer.echo("\n" + module.table(outcomes))
-    if output is not None:
-        output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")
+    outcomes: Any
+    if hasattr(module, "study"):
+        outcomes = module.study(report=typer.echo, **given)
+        typer.echo("\n" + module.table(outcomes))
+        if output is not None:
+            output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")
+    else:
+        outcomes = _compared(module.__name__, given, output)
     if pictures is not None:
         _save(module.pictures(outcomes), pictures)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from laminar.comparison.compare import compare
 from laminar.studies import filters, initialization, landscapes, perceptron, settings, transfer
 
 
@@ -46,16 +47,16 @@ def test_transfer_on_mnist_reaches_what_was_published() -> None:
 def test_perceptrons_are_trained_in_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     part = images(250, 3, 32, 32)
     monkeypatch.setattr(perceptron, "cifar10", lambda: (part, part))
-    outcomes = perceptron.study(seeds=1, epochs=2, report=lambda line: None)
-    assert [(o.training, o.network) for o in outcomes] == [(t, n) for t in perceptron.TRAININGS for n in perceptron.NETWORKS]
-    for outcome in outcomes:
-        assert set(outcome.history) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
-        assert len(outcome.history["val_loss"]) == 2
-    assert perceptron.table(outcomes).count("\n") == 5
-    pictures = perceptron.pictures(outcomes)
-    assert list(pictures) == ["perceptron-r15s-training", "perceptron-plain-sgd"]
+    found = compare(**{**perceptron.comparison(), "seeds": 8, "epochs": 2, "store": None, "verbose": 0})
+    assert {run.variant for run in found.runs} == set(perceptron.VARIANTS)
+    for run in found.runs:
+        assert set(run.history) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+        assert len(run.history["val_loss"]) == 2
+    assert found.protocol.own is not None
+    assert set(found.protocol.own) == {"momentum", "momentum, with BN"}
+    pictures = perceptron.pictures(found)
+    assert list(pictures) == ["perceptron-plain-sgd", "perceptron-momentum"]
     assert all(len(panel.get_lines()) == 4 for picture in pictures.values() for panel in picture.axes)
-    assert perceptron.as_rows(outcomes)[0]["history"]["loss"] == outcomes[0].history["loss"]
 
 
 def test_gradients_by_hand_are_those_that_are_measured() -> None:
