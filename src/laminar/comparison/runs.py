@@ -30,8 +30,8 @@ class Run:
         seconds: of the training; where several seeds were trained in one program, its time divided by their number.
         evaluation: observations of the test data per second, in inference.
         parameters: numbers that the network holds, trained or not.
-        memory: bytes held at the peak of one training step, by parameters, gradients, optimizer and activations; None where
-            it was not measured.
+        memory: bytes held at the peak of one training step, by parameters, gradients, optimizer and activations; measured in
+            the run of pair 0, None in others.
         together: how many seeds were trained in one program.
         started: UTC, ISO 8601.
         environment: what it ran on: versions, device, threads, host, process.

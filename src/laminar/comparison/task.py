@@ -222,7 +222,8 @@ def finished(task: Task, model: Model, data: tuple[Any, Any, Any], run: Run) -> 
         data: (x, y, weight) of the training.
         run: with the seconds of its epochs.
     """
-    memory = memory_of_run(model, data, task.fit_of(run.variant))
+    # that of the first run tells that of the others, and costs as much as a few steps
+    memory = None if run.index else memory_of_run(model, data, task.fit_of(run.variant))
     run = replace(run, parameters=sum(p.numel() for p in model.parameters()), memory=memory)
     return tested(task, model, replace(run, seconds=run.elapsed[-1] if run.elapsed else 0.0))
 

@@ -22,8 +22,10 @@ __all__ = ["Grouping", "can_train_together", "execute_together", "worth_it"]
 
 _MOST = 10  # networks at once: with more, what a step costs beside arithmetic is a tenth already
 _LATER = 4  # pairs at once where the next one may end the comparison
-_GAIN = 0.9  # the time that is left of a run: for less than a tenth, runs need not come in groups
-_TRIFLE = 10.0  # seconds of training left, below which it is not worth finding out
+# The time that is left of a run. For less gain, runs do not come in groups: these need more memory, more is lost with a
+# process that is killed, and on a busy machine a few steps cannot tell a gain of a tenth from none.
+_GAIN = 0.8
+_TRIFLE = 60.0  # seconds of training left, below which finding out costs more than it can save
 
 
 def can_train_together(task: Task, variant: str) -> str | None:
