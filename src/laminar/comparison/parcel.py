@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laminar.errors import ArgumentError, complaint
+from laminar.comparison.environment import code_version
+from laminar.errors import ArgumentError, WorkerError, complaint
 
 __all__ = ["pack", "unpack"]
 
@@ -67,10 +68,20 @@ def pack(value: Any, folder: Path, where: str = "compare(workers=)") -> None:
         received = f"{type(error).__name__}: {str(error).strip().rstrip('.')}"
         raise ArgumentError(complaint(where, expected=expected, received=received, fix=fix)) from error
     (folder / "places").write_text(json.dumps(places), encoding="utf-8")
+    (folder / "packed by").write_text(code_version(), encoding="utf-8")
 
 
 def unpack(folder: Path) -> Any:
-    """Return what `pack` has written into `folder`; arrays can be written to, which no other process sees."""
+    """Return what `pack` has written into `folder`; arrays can be written to, which no other process sees.
+
+    Raises:
+        WorkerError: if Laminar's files have changed since: what other code makes of it would pass for failed runs.
+    """
+    packed_by = (folder / "packed by").read_text(encoding="utf-8")
+    if packed_by != code_version():
+        expected, received = f"laminar {packed_by}, which the comparison was packed by", f"laminar {code_version()}"
+        fix = "Start the program anew: the runs that are there are kept"
+        raise WorkerError(complaint("a worker process", expected=expected, received=received, fix=fix))
     with (folder / "arrays").open("rb") as arrays:
         mapped = memoryview(mmap.mmap(arrays.fileno(), 0, access=mmap.ACCESS_COPY))
     buffers = [mapped[start : start + length] for start, length in json.loads((folder / "places").read_text())]

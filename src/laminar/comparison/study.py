@@ -12,6 +12,7 @@ from typing import Any
 
 from laminar.comparison.checked import networks
 from laminar.comparison.connections import place_of
+from laminar.comparison.environment import environment, mixture
 from laminar.comparison.fingerprint import fingerprint, study_name
 from laminar.comparison.processes import run_workers
 from laminar.comparison.result import Comparison
@@ -62,12 +63,16 @@ class Study:
             KeyboardInterrupt: on Ctrl-C, having said how to go on.
         """
         protocol = self.task.protocol
-        count = len(self.runs())
+        there = self.runs()
+        count = len(there)
         total = protocol.seeds * len(protocol.variants)
         where = f" in {self._where}" if self.kept else ""
         say(
             f"Study {self.name!r}{where}: {f'{count} of ' if count else ''}{total} runs{' are there' if count else ' at most'}."
         )
+
+        for note in mixture([*(run.environment for run in there), environment()]):
+            say(note)
 
         def report(run: Run) -> None:
             nonlocal count
@@ -89,7 +94,8 @@ class Study:
         protocol, runs = self.task.protocol, self.runs()
         values = values_by_variant(runs, higher_is_better=protocol.higher_is_better)
         where = self._where if self.kept else None
-        return Comparison(protocol, runs, tuple(judge(values, protocol)), self.name, where, self.fingerprint, self.notes)
+        notes = (*self.notes, *mixture(run.environment for run in runs))
+        return Comparison(protocol, runs, tuple(judge(values, protocol)), self.name, where, self.fingerprint, notes)
 
     @property
     def _where(self) -> str:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import os
-import platform
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-import torch
 from torch import nn
 
 from laminar import seeding
+from laminar.comparison.environment import environment
 from laminar.comparison.memory import memory_of_run
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.runs import Run
@@ -34,7 +30,6 @@ __all__ = [
     "as_triple",
     "build",
     "drawn",
-    "environment",
     "execute",
     "finished",
     "fresh",
@@ -277,18 +272,3 @@ def as_triple(given: Any, where: str) -> tuple[Any, Any, Any]:
             raise ArgumentError(complaint(where, expected="(x, y) or (x, y, weight)", received=received, fix=fix))
         return given[0], given[1], given[2] if len(given) == 3 else None
     return given, None, None
-
-
-def environment() -> dict[str, str]:
-    """Return what a run of this process runs on."""
-    cuda = torch.cuda.is_available()
-    return {
-        "laminar": version("laminar"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "threads": str(torch.get_num_threads()),
-        "host": socket.gethostname(),
-        "process": str(os.getpid()),
-    }

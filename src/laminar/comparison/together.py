@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from laminar.comparison.claims import Key
+from laminar.comparison.environment import environment
 from laminar.comparison.joint import Joint
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.runs import Run
-from laminar.comparison.task import Clock, Task, build, environment, execute, finished
+from laminar.comparison.task import Clock, Task, build, execute, finished
 from laminar.comparison.trial import difference, seconds_of_steps
 from laminar.comparison.verdicts import least_pairs
 from laminar.errors import DivergedError

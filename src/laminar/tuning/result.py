@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from laminar.comparison.environment import mixture
 from laminar.comparison.result import Comparison, data_frame
 from laminar.comparison.task import made
 from laminar.comparison.units import units_of
@@ -241,6 +242,7 @@ class Tuning:
         missing = self.search.trials - len(self.trials)
         if missing > 0:
             lines.append(f"Not over: {missing} of {self.search.trials} trials are missing.")
+        lines += mixture(trial.environment for trial in self.trials)
         return [*lines, f"Study {self.name!r}, kept {self.store if self.where is None else f'in {self.store}'}."]
 
     def to_markdown(self) -> str:

@@ -18,7 +18,7 @@ from laminar.comparison.digest import digest
 from laminar.comparison.fingerprint import data_of
 from laminar.comparison.processes import Report, run_job
 from laminar.comparison.store import Store
-from laminar.comparison.task import as_triple, drawn, environment, made
+from laminar.comparison.task import as_triple, drawn, made
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.model import Model
@@ -211,7 +211,6 @@ def _declared(search: Search) -> dict[str, Any]:
         "sampler": _named(search.sampler),
         "pruner": _named(search.pruner),
         "fit": {name: _plain(value) for name, value in sorted(search.fit.items())},
-        "environment": {name: text for name, text in environment().items() if name not in ("host", "process")},
     }
 
 

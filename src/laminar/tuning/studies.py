@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from laminar.comparison.environment import environment
 from laminar.comparison.store import Store
-from laminar.comparison.task import environment
 from laminar.tuning.trials import OUTCOME, PLACE, Outcome, Tried, tried
 
 if TYPE_CHECKING:
