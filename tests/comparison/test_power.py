@@ -57,3 +57,10 @@ def test_where_scipy_gives_nan() -> None:
     assert power_of_t(1.0, 1) == 0.0
     assert pairs_needed(1e15, 1.0) == 2
     assert pairs_needed(0.01, 0.0) == 2
+
+
+def test_noise_that_no_number_of_pairs_outweighs() -> None:
+    """A variant that all but diverges has a loss of 1e36 in one run and of 1e34 in the next."""
+    assert pairs_needed(0.01, 1e36) is None
+    assert pairs_needed(0.01, float("inf")) is None
+    assert pairs_needed(1e-4, 1.0) == pytest.approx((stats.norm.isf(0.025) + stats.norm.isf(0.2)) ** 2 * 1e8, rel=1e-5)

@@ -150,3 +150,14 @@ def test_a_sentence_is_no_bolder_than_its_verdict(seed: int, protocol: Protocol,
 @pytest.mark.parametrize("low", [0.0, -0.00001])
 def test_a_rounded_zero_has_no_sign(low: float) -> None:
     assert "−0.00 " not in sentence(replace(UNDECIDED, low=low - 0.01, difference=low), DIGITS)
+
+
+def test_losses_that_all_but_diverge() -> None:
+    """No number of pairs would find the margin in such noise; the verdict does not need to know it."""
+    runs = {"with BN": {k: 0.3 + k / 100 for k in range(8)}, "without BN": {k: 10.0 ** (29 + k) for k in range(8)}}
+    (verdict,) = judge(runs, replace(LOSS, seeds=8, stop="fixed"))
+    assert (verdict.word, verdict.needed) == ("worse", None)
+    assert sentence(verdict, replace(LOSS, seeds=8)).endswith("8 of 8 seeds")
+    undecided = {**runs, "with BN": {k: 10.0 ** (36 - k) for k in range(8)}}
+    (verdict,) = judge(undecided, replace(LOSS, seeds=8, stop="fixed"))
+    assert sentence(verdict, replace(LOSS, seeds=8)).endswith("; more than 10,000 more seeds would be needed")

@@ -8,6 +8,9 @@ import numpy as np
 
 __all__ = ["pairs_needed", "power_of_t"]
 
+_COUNTED = 10**9
+"""Pairs: beyond, SciPy's distributions end, and nobody would run so many."""
+
 
 def power_of_t(effect: float, n: int, alpha: float = 0.05) -> float:
     """Return how often a two-sided paired t-test finds a difference.
@@ -33,8 +36,10 @@ def power_of_t(effect: float, n: int, alpha: float = 0.05) -> float:
     return float(np.nan_to_num(beyond, nan=1.0) + np.nan_to_num(opposite, nan=0.0))
 
 
-def pairs_needed(margin: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:
+def pairs_needed(margin: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int | None:
     """Return the fewest pairs with which a two-sided paired t-test finds a difference of `margin` with probability `power`.
+
+    None where a thousand million are not enough: the noise is that of a variant which all but diverges.
 
     Args:
         margin: the true mean difference, in any unit.
@@ -48,6 +53,8 @@ def pairs_needed(margin: float, sd: float, power: float = 0.8, alpha: float = 0.
     if sd <= 0:
         return 2  # without noise one pair shows it; a test needs two
     effect = abs(margin) / sd
+    if not power_of_t(effect, _COUNTED, alpha) >= power:
+        return None
     enough = 2
     while power_of_t(effect, enough, alpha) < power:
         enough *= 2

@@ -67,7 +67,8 @@ class Verdict:
         effect: mean difference in units of seed noise, the pooled standard deviation of the two variants' runs; None if they do
             not vary.
         noise: standard deviation of the differences; None with fewer than two pairs.
-        needed: pairs with which a difference of the margin is found with 80 % power; None if the noise is not known.
+        needed: pairs with which a difference of the margin is found with 80 % power; None if the noise is not known, or
+            too large for any number.
         decided: whether more pairs could change nothing: the word is final.
     """
 

@@ -74,7 +74,7 @@ def _undecided(verdict: Verdict, protocol: Protocol) -> str:
         return f"{text}; more than {MANY:,} more seeds would be needed"
     if more < 1:
         return text
-    return f"{text}; about {more if more < 100 else round(more, -1):,} more seed{'s' * (more > 1)} would probably decide"
+    return f"{text}; about {more if more < 100 else round(more, -1):,.0f} more seed{'s' * (more > 1)} would probably decide"
 
 
 def _invalid(verdict: Verdict, protocol: Protocol) -> str:
@@ -162,12 +162,12 @@ def _signed(value: float, decimals: int) -> str:
     return text.replace("-", MINUS) if any(digit in text for digit in "123456789") else text[1:]
 
 
-def _more_seeds(verdict: Verdict, protocol: Protocol) -> int:
+def _more_seeds(verdict: Verdict, protocol: Protocol) -> float:
     """Return how many seeds more would decide with 80 % power, if all stays as measured; 0 where unknown."""
     if verdict.difference is None or not verdict.noise:
         return 0
     size = abs(verdict.difference)
     goals = [size, protocol.margin - size]  # to show a difference, or that it is smaller than the margin
     alpha = protocol.alpha / len(protocol.contrasts)
-    enough = [pairs_needed(goal, verdict.noise, 0.8, alpha) for goal in goals if goal > 0]
+    enough = [pairs_needed(goal, verdict.noise, 0.8, alpha) or math.inf for goal in goals if goal > 0]
     return min(enough) - verdict.pairs
