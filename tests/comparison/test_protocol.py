@@ -82,7 +82,7 @@ VARIANTS = {"wide": wide, "still": still}
         (VARIANTS, {"epochs": 0}, ArgumentError, "compare(epochs=): expected a whole number of at least 1, received 0. Pass 1 or more."),
         (VARIANTS, {"x": 3}, ArgumentError, "compare(x=): expected none: the data comes after the variants, received int. Write compare(variants, (x, y), (x_test, y_test), ...)."),
         (VARIANTS, {"sample_weight": [1.0]}, ArgumentError, "compare(sample_weight=): expected none: weights come with the data, received list. Pass (x, y, weight) as train."),
-        (VARIANTS, {"validation_split": 0.2, "target": 0.9}, ArgumentError, "compare(validation_split=): expected none beside target=, which evaluates the test data after every epoch, received one. Leave one of them out."),
+        (VARIANTS, {"validation_split": 0.2, "target": 0.9}, ArgumentError, "compare(validation_split=): expected none beside target=, which evaluates the test data after every epoch, received float. Leave one of them out."),
         (VARIANTS, {"validation_split": 2.0}, ArgumentError, "compare(validation_split=): expected a number above 0 and below 1, received 2.0. Pass validation_split=0.2, for example."),
         (VARIANTS, {"metric": "acuracy", "direction": "max"}, UnknownNameError, "compare(metric=): figure of variant 'wide' 'acuracy' is unknown. Did you mean 'accuracy'? Known: accuracy, loss."),
         (VARIANTS, {"seeds": 5, "stop": "fixed"}, TooFewRunsError, "5 paired seeds give at best p = 0.0625, so alpha = 0.05 cannot be reached. Run 6 or more."),

@@ -24,11 +24,15 @@ ERRORS: list[tuple[dict[str, Any], type[LaminarError], str]] = [
     ({"trials": 0}, ArgumentError, "tune(trials=): expected a whole number of at least 1, received 0. Pass 1 or more."),
     ({"epochs": 0}, ArgumentError, "tune(epochs=): expected a whole number of at least 1, received 0. Pass 1 or more."),
     ({"verbose": 5}, ArgumentError, "tune(verbose=): expected 0, 1 or 2, received 5. Pass verbose=1."),
-    ({"direction": "up"}, ArgumentError, 'tune(direction=): expected "max", "min" or "auto", received \'up\'. '
-     'Pass direction="max" where larger is better.'),
-    ({"metric": "quality"}, ArgumentError, "tune(direction=): expected \"max\" or \"min\", because 'quality' does not tell which is better, "
+    ({"direction": "up"}, ArgumentError, 'tune(direction=): expected "auto", "min" or "max", received \'up\'. '
+     'Pass direction="min" where smaller is better.'),
+    ({"metric": None}, ArgumentError, "tune(metric=): expected the name of a figure, received None. "
+     'Pass metric="accuracy", as compile(metrics=) has it.'),
+    ({"shuffle": "twice"}, ArgumentError, "fit(shuffle=): expected \"epoch\", \"once\" or False, received 'twice'. "
+     'Pass shuffle="epoch".'),
+    ({"metric": "quality"}, ArgumentError, "tune(direction=): expected \"min\" or \"max\", because 'quality' does not tell which is better, "
      'received "auto". Pass direction="max" where larger is better.'),
-    ({"validation_split": 0.2}, ArgumentError, "tune(validation_split=): expected none: the search gives it to fit itself, received one. "
+    ({"validation_split": 0.2}, ArgumentError, "tune(validation_split=): expected none: the search gives it to fit itself, received float. "
      "Split the data before, and pass validation=(x, y)."),
     ({"confirm": 6}, ArgumentError, "tune(confirm=): expected default parameters to compare the winner with, received none. "
      "Pass default={...}, the parameters you would have used without a search."),

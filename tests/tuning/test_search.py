@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,9 +205,12 @@ def test_other_pruners(pruner: str) -> None:
 
 
 def test_callbacks_are_made_for_every_trial() -> None:
-    result = tuned(callbacks=[lm.callbacks.EarlyStopping("val_accuracy", patience=0)], epochs=9)
+    stopping = lm.callbacks.EarlyStopping("val_accuracy", patience=0)
+    result = tuned(callbacks=[stopping], epochs=9)
     assert min(len(t.curve) for t in result.trials) < 9
     assert all(t.status == "finished" for t in result.trials)
+    again = tuned(callbacks=iter([stopping]), epochs=9)  # what can be gone through once does for every trial, too
+    assert [t.curve for t in again.trials] == [t.curve for t in result.trials]
 
 
 def test_a_place_that_another_process_took_over_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +233,24 @@ def test_a_place_that_another_process_took_over_is_left_to_it(monkeypatch: pytes
     ended: list[Tried] = []
     loop.run_trials(run, store, "mine", report=ended.append)
     assert sorted(t.place for t in ended) == [0, 1]
+
+
+def test_a_search_that_is_told_to_end_gives_its_trial_back(tmp_path: Path) -> None:
+    ended: list[int] = []
+
+    def build(trial: Any) -> Any:
+        if trial.number == 2 and not ended:
+            ended.append(trial.number)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)  # cut short at once
+        return net(trial)
+
+    with pytest.raises(SystemExit):
+        tuned(build, store=tmp_path / "trials.db", name="mine")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path / 'trials.db'}")
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert Store(tmp_path / "trials.db").claim("mine", [("trial", 2)]) == ("trial", 2)
 
 
 def test_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from laminar.callbacks.monitor import number
+from laminar.comparison.fitting import checked_fit
 from laminar.comparison.protocol import Contrast, make_protocol
 from laminar.comparison.result import Comparison
 from laminar.comparison.study import opened
 from laminar.comparison.studyfile import study_arguments
-from laminar.comparison.task import Builder, Task, fresh, with_seed
+from laminar.comparison.task import Builder, Task, with_seed
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
-from laminar.model import Model
-from laminar.names import unknown_name
 
 __all__ = ["compare", "join", "make_task"]
 
-_OF_FIT = tuple(name for name in inspect.signature(Model.fit).parameters if name != "self")
-_ELSEWHERE = {
+_TAKEN = {
     "x": ("none: the data comes after the variants", "Write compare(variants, (x, y), (x_test, y_test), ...)"),
     "y": ("none: the data comes after the variants", "Write compare(variants, (x, y), (x_test, y_test), ...)"),
     "sample_weight": ("none: weights come with the data", "Pass (x, y, weight) as train"),
     "seed": ("none: the seeds of runs come from that of the comparison", "Leave it out"),
 }
 """Arguments of fit that a comparison sets itself: what is expected instead, and the fix."""
+_EVALUATED = ("none beside target=, which evaluates the test data after every epoch", "Leave one of them out")
 _OF_THE_CALL = ("workers", "store", "name", "verbose")
 _LONGEST = 80  # characters of an argument in the protocol
 
@@ -154,14 +152,15 @@ def make_task(variants: Mapping[str, Any], train: Any, test: Any, **options: Any
         fix = 'Pass {"with": make_one, "without": make_other}'
         received = type(variants).__name__
         raise ArgumentError(complaint("compare(variants=)", expected="functions by name", received=received, fix=fix))
-    fit = _checked_fit("compare", options, declared.get("target"), {*inspect.signature(compare).parameters} - {"fit"})
+    timed = declared.get("target") is not None
+    taken = _TAKEN | (dict.fromkeys(("validation_data", "validation_split"), _EVALUATED) if timed else {})
+    fit = checked_fit("compare", options, taken, inspect.signature(compare).parameters.keys() - {"fit"})
     builders: dict[str, Builder] = {}
     own: dict[str, dict[str, Any]] = {}
     for name, given in variants.items():
         builders[name], arguments_of_its_own = _parted(name, given)
         if arguments_of_its_own:
-            where = f"compare(variants=): fit of variant {name!r}"
-            own[name] = _checked_fit(where, arguments_of_its_own, declared.get("target"))
+            own[name] = checked_fit(f"compare(variants=): fit of variant {name!r}", arguments_of_its_own, taken)
     texts = {name: _texts(arguments_of_it) for name, arguments_of_it in own.items()} or None
     protocol = make_protocol(list(variants), fit=_texts(fit), own=texts, **declared)
     for name, builder in builders.items():
@@ -182,36 +181,6 @@ def _parted(name: str, given: Any) -> tuple[Builder, Mapping[str, Any]]:
 
 def _texts(fit: Mapping[str, Any]) -> dict[str, str]:
     return {name: _text(value) for name, value in sorted(fit.items())}
-
-
-def _checked_fit(where: str, fit: Mapping[str, Any], target: Any, others: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the arguments of fit; refuse what `Model.fit` would refuse, or what a comparison sets itself.
-
-    Args:
-        where: who was given them, for messages.
-        fit: argument -> value.
-        target: of the comparison.
-        others: arguments that could have been meant, beside those of fit.
-    """
-    for name, value in fit.items():
-        if name in _ELSEWHERE:
-            expected, fix = _ELSEWHERE[name]
-            raise ArgumentError(complaint(f"{where}({name}=)", expected=expected, received=type(value).__name__, fix=fix))
-        if name not in _OF_FIT:
-            raise unknown_name(f"{where}: argument", name, {*others, *_OF_FIT} - set(_ELSEWHERE) | {"seed"} & {*others})
-        if target is not None and name in ("validation_data", "validation_split"):
-            expected, fix = "none beside target=, which evaluates the test data after every epoch", "Leave one of them out"
-            raise ArgumentError(complaint(f"{where}({name}=)", expected=expected, received="one", fix=fix))
-    counts = {name: fit[name] for name in ("epochs", "batch_size", "log_every") if name in fit}
-    arguments.whole_numbers(where, **counts)
-    if "shuffle" in fit:
-        arguments.shuffle_of(fit["shuffle"])
-    if fit.get("validation_split") is not None:
-        number(f"{where}(validation_split=)", fit["validation_split"], 0.2, above=0.0, below=1.0)
-    callbacks = fit.get("callbacks", ())
-    callbacks = list(callbacks) if isinstance(callbacks, Iterator) else callbacks  # an iterator would do for one run only
-    arguments.callback_list(fresh(callbacks))
-    return {**fit, "callbacks": callbacks} if "callbacks" in fit else dict(fit)
 
 
 def _check_rest(name: Any, verbose: Any) -> None:

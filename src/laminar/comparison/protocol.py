@@ -13,7 +13,7 @@ from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.names import unknown_name
 
-__all__ = ["Contrast", "Protocol", "Stop", "make_protocol"]
+__all__ = ["Contrast", "Protocol", "Stop", "larger_is_better", "make_protocol"]
 
 Stop = Literal["early", "fixed"]
 Contrast = tuple[str, str]
@@ -119,7 +119,7 @@ def make_protocol(
         fix = 'Pass stop="early" to end as soon as the verdicts are known'
         raise ArgumentError(complaint("compare(stop=)", expected='"early" or "fixed"', received=repr(stop), fix=fix))
     (count,) = arguments.whole_numbers("compare", seeds=seeds)
-    larger = _larger_is_better(metric, direction)
+    larger = larger_is_better("compare", metric, direction)
     return Protocol(
         names,
         _contrasts(names, baseline),
@@ -143,19 +143,32 @@ def _root(seed: Any) -> int:
         raise ArgumentError(complaint("compare(seed=)", expected="a whole number", received=repr(seed), fix=fix)) from error
 
 
-def _larger_is_better(metric: Any, direction: Any) -> bool:
+def larger_is_better(who: str, metric: Any, direction: Any) -> bool:
+    """Return whether larger values of a metric are better.
+
+    Args:
+        who: the function that was given it, for messages.
+        metric: the name of a figure.
+        direction: "max" or "min" is better; "auto" goes by the name.
+
+    Raises:
+        ArgumentError: if it is none of these, or the name does not tell.
+
+    >>> larger_is_better("compare", "loss", "auto")
+    False
+    """
     if not isinstance(metric, str):
         fix = 'Pass metric="accuracy", as compile(metrics=) has it'
-        raise ArgumentError(complaint("compare(metric=)", expected="the name of a figure", received=repr(metric), fix=fix))
+        raise ArgumentError(complaint(f"{who}(metric=)", expected="the name of a figure", received=repr(metric), fix=fix))
     if direction not in ("auto", "min", "max"):
         expected, fix = '"auto", "min" or "max"', 'Pass direction="min" where smaller is better'
-        raise ArgumentError(complaint("compare(direction=)", expected=expected, received=repr(direction), fix=fix))
+        raise ArgumentError(complaint(f"{who}(direction=)", expected=expected, received=repr(direction), fix=fix))
     try:
-        return Monitor("compare", metric, direction).larger
+        return Monitor(who, metric, direction).larger
     except ArgumentError:
         expected = f'"min" or "max", because {metric!r} does not tell which is better'
         fix = 'Pass direction="max" where larger is better'
-        raise ArgumentError(complaint("compare(direction=)", expected=expected, received='"auto"', fix=fix)) from None
+        raise ArgumentError(complaint(f"{who}(direction=)", expected=expected, received='"auto"', fix=fix)) from None
 
 
 def _contrasts(names: tuple[str, ...], baseline: str | Sequence[Contrast] | None) -> tuple[Contrast, ...]:

@@ -10,9 +10,11 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from laminar.comparison.claims import Claims, Key
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
-__all__ = ["Store"]
+__all__ = ["Store", "shared_store"]
 
 Result = TypeVar("Result")
 
@@ -344,6 +346,16 @@ class Store:
                 return operation()
 
         return persistently(alone, self._place, endurance=self._endurance if endurance is None else endurance)
+
+
+@contextmanager
+def shared_store(where: str | os.PathLike[str] | None, workers: int) -> Iterator[Store]:
+    """Yield a store that `workers` processes can share: for several, "in memory" is a file that ends with the block."""
+    if where is not None or workers == 1:
+        yield Store(where)
+        return
+    with TemporaryDirectory(prefix="laminar-", ignore_cleanup_errors=True) as folder:
+        yield Store(Path(folder) / "runs.db")
 
 
 def _trial(run: Run, protocol: Mapping[str, Any], token: str) -> FrozenTrial:

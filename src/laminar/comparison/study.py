@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from laminar.comparison.checked import networks
@@ -17,7 +16,7 @@ from laminar.comparison.fingerprint import fingerprint, study_name
 from laminar.comparison.processes import run_workers
 from laminar.comparison.result import Comparison
 from laminar.comparison.runs import Run, values_by_variant
-from laminar.comparison.store import Store
+from laminar.comparison.store import Store, shared_store
 from laminar.comparison.task import Task
 from laminar.comparison.verdicts import judge, refuse_too_few
 from laminar.comparison.worker import work
@@ -141,12 +140,7 @@ def opened(task: Task, store: str | Path | None, name: str | None, *, workers: i
     place_of(store)  # an address that cannot be right is said before the data is looked at
     text, notes = fingerprint(task, networks(task))
     name = study_name(task, text) if name is None else name
-    with ExitStack() as stack:
-        shared = store
-        if store is None and workers > 1:
-            folder = stack.enter_context(TemporaryDirectory(prefix="laminar-", ignore_cleanup_errors=True))
-            shared = Path(folder) / "runs.db"
-        held = Store(shared)
+    with shared_store(store, workers) as held:
         declared = held.declared(name)
         if join and declared:
             task = replace(task, protocol=task.protocol.continued(declared[-1]))

@@ -16,7 +16,7 @@ from laminar.comparison.store import Store
 from laminar.comparison.task import Task, execute
 from laminar.comparison.together import Grouping, execute_together
 
-__all__ = ["work"]
+__all__ = ["terminable", "work"]
 
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two looks at a store whose last runs others have claimed
 
@@ -41,7 +41,7 @@ def work(task: Task, store: Store, name: str, *, report: Callable[[Run], None] |
     better = task.protocol.higher_is_better
     grouping = Grouping(task)
     pause = _SHORTEST
-    with _terminable():
+    with terminable():
         try:
             while wanted := pending(values_by_variant(runs := store.runs(name), higher_is_better=better), task.protocol):
                 key = store.claim(name, wanted)
@@ -65,7 +65,7 @@ def _executed(task: Task, keys: Sequence[Key]) -> list[Run]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Let SIGTERM end the process by way of its `finally` blocks, where the program has no plan of its own for it."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from laminar.comparison.store import Store
+from laminar.comparison.worker import terminable
 from laminar.tuning.attempt import Search, attempt
 from laminar.tuning.strategies import make_pruner, make_sampler
 from laminar.tuning.studies import abandon, begin, end, is_exhausted, open_study, tried_so_far
@@ -33,8 +34,8 @@ def run_trials(
 ) -> None:
     """Run what is left of a search, together with whoever else works on it, until nothing is left.
 
-    What others have claimed is waited for, and taken over should they die. A trial that was cut short is done again, from the
-    same seeds.
+    What others have claimed is waited for, and taken over should they die. Ctrl-C and SIGTERM give the claimed trial back; one
+    that was cut short is done again, from the same seeds.
 
     Args:
         search: what is searched for.
@@ -46,30 +47,31 @@ def run_trials(
     Raises:
         StoreError: if the store is out of reach.
         KeyboardInterrupt: on Ctrl-C.
+        SystemExit: on SIGTERM.
         Exception: whatever the user's function or the training raises, as long as no trial of the search has worked.
     """
     pause = _SHORTEST
-    try:
-        while True:
-            study = open_study(store, name)
-            done = tried_so_far(study, store)
-            wanted = missing(search, done)
-            if not wanted or is_exhausted(study, store):
-                return
-            claimed = store.claim(name, [("trial", place) for place in wanted])
-            if claimed is None:
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST)
-                continue
-            pause = _SHORTEST
-            try:
-                trial = _run(search, store, name, claimed[1], told)
-            finally:
-                store.release(name, claimed)
-            if trial is not None:
-                report(trial)
-    finally:
-        store.release(name)
+    with terminable():
+        try:
+            while True:
+                study = open_study(store, name)
+                wanted = missing(search, tried_so_far(study, store))
+                if not wanted or is_exhausted(study, store):
+                    return
+                claimed = store.claim(name, [("trial", place) for place in wanted])
+                if claimed is None:
+                    time.sleep(pause)
+                    pause = min(2 * pause, _LONGEST)
+                    continue
+                pause = _SHORTEST
+                try:
+                    trial = _run(search, store, name, claimed[1], told)
+                finally:
+                    store.release(name, claimed)
+                if trial is not None:
+                    report(trial)
+        finally:
+            store.release(name)
 
 
 def _run(search: Search, store: Store, name: str, place: int, told: Callable[[int, int, float], object]) -> Tried | None:

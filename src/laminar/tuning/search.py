@@ -6,23 +6,19 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from laminar import seeding
-from laminar.callbacks.monitor import Monitor
 from laminar.comparison.checked import ready
 from laminar.comparison.connections import place_of
 from laminar.comparison.digest import digest
 from laminar.comparison.fingerprint import data_of
+from laminar.comparison.fitting import checked_fit
 from laminar.comparison.processes import Report, run_job
-from laminar.comparison.store import Store
+from laminar.comparison.protocol import larger_is_better
+from laminar.comparison.store import Store, shared_store
 from laminar.comparison.task import as_triple, drawn, made
-from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
-from laminar.model import Model
-from laminar.names import unknown_name
 from laminar.tuning.attempt import Search
 from laminar.tuning.confirm import check_confirmation
 from laminar.tuning.defaults import check_default
@@ -35,14 +31,15 @@ from laminar.tuning.trials import Tried, best_of
 
 __all__ = ["tune"]
 
-_OURS = {
-    "validation_data": "Pass validation=(x, y)",
-    "validation_split": "Split the data before, and pass validation=(x, y)",
-    "sample_weight": "Pass train=(x, y, weight)",
-    "x": "Pass train=(x, y)",
-    "y": "Pass train=(x, y)",
+_OURS = "none: the search gives it to fit itself"
+_TAKEN = {
+    "validation_data": (_OURS, "Pass validation=(x, y)"),
+    "validation_split": (_OURS, "Split the data before, and pass validation=(x, y)"),
+    "sample_weight": (_OURS, "Pass train=(x, y, weight)"),
+    "x": (_OURS, "Pass train=(x, y)"),
+    "y": (_OURS, "Pass train=(x, y)"),
 }
-"""Arguments of fit that the search gives itself: what to write instead."""
+"""Arguments of fit that a search sets itself: what is expected instead, and the fix."""
 
 
 def tune(
@@ -116,12 +113,12 @@ def tune(
     >>> list(found.best_params), len(found.trials)
     (['learning_rate'], 3)
     """
-    _check_fit(fit)
+    fit = checked_fit("tune", fit, _TAKEN, inspect.signature(tune).parameters.keys() - {"fit"})
     count, crew = arguments.whole_numbers("tune", trials=trials, workers=workers)
     root = arguments.seed_of("tune(seed=)", seed) or 0
     check_sampler(sampler)
     check_pruner(pruner)
-    higher = _higher_is_better(metric, direction)
+    higher = larger_is_better("tune", metric, direction)
     search = Search(build, train, validation, metric, higher, count, root, default, sampler, pruner, fit)
     live = make_live(verbose)
     if confirm:
@@ -130,42 +127,14 @@ def tune(
     _rehearse(search)
     marks = _fingerprint(search)
     name = name or f"{getattr(build, '__name__', 'search')} {digest(marks)}"
-    with TemporaryDirectory(prefix="laminar-", ignore_cleanup_errors=True) as folder:
-        kept = Store(Path(folder) / "trials.db" if store is None and crew > 1 else store)
+    with shared_store(store, crew) as kept:
         kept.open_study(name, _declared(search), marks)
-        _run(search, kept, name, crew, live)
-        result = _result(search, kept, name, lasting=store is not None)
+        where = None if store is None else kept.where
+        _run(search, kept, name, crew, live, where)
+        result = _result(search, kept, name, where)
     if confirm and result.counts.get("finished"):
         result.confirm(confirm, test=test, margin=margin, workers=crew, verbose=min(verbose, 1))
     return result
-
-
-def _check_fit(fit: Mapping[str, Any]) -> None:
-    """Refuse what `Model.fit` would refuse, or what a search gives it itself."""
-    for name in fit:
-        if name in _OURS:
-            expected = "none: the search gives it to fit itself"
-            raise ArgumentError(complaint(f"tune({name}=)", expected=expected, received="one", fix=_OURS[name]))
-        known = {*inspect.signature(Model.fit).parameters, *inspect.signature(tune).parameters} - {"self", "fit", *_OURS}
-        if name not in known:
-            raise unknown_name("tune: argument", name, known)
-    arguments.whole_numbers("tune", **{name: fit[name] for name in ("epochs", "batch_size", "log_every") if name in fit})
-
-
-def _higher_is_better(metric: str, direction: str) -> bool:
-    known = {"max": True, "min": False}
-    if direction in known:
-        return known[direction]
-    where = "tune(direction=)"
-    if direction != "auto":
-        fix = 'Pass direction="max" where larger is better'
-        raise ArgumentError(complaint(where, expected='"max", "min" or "auto"', received=repr(direction), fix=fix))
-    try:
-        return Monitor("tune", metric).larger
-    except ArgumentError:
-        fix = 'Pass direction="max" where larger is better'
-        expected = f'"max" or "min", because {metric!r} does not tell which is better'
-        raise ArgumentError(complaint(where, expected=expected, received='"auto"', fix=fix)) from None
 
 
 def _rehearse(search: Search) -> None:
@@ -224,8 +193,8 @@ def _named(strategy: Any) -> str:
     return strategy if isinstance(strategy, str) else type(strategy).__name__
 
 
-def _run(search: Search, store: Store, name: str, workers: int, live: Live) -> None:
-    """Run what is missing, and show it."""
+def _run(search: Search, store: Store, name: str, workers: int, live: Live, where: str | None) -> None:
+    """Run what is missing, and show it; `where` the trials outlive the call, None for nowhere."""
     done = tried_so_far(open_study(store, name), store)
     left = len(missing(search, done))
     if not left:
@@ -242,16 +211,14 @@ def _run(search: Search, store: Store, name: str, workers: int, live: Live) -> N
         live.epoch(f"trial {place} of {search.trials}: epoch {epoch} of {epochs}, {search.metric} {short(value)}")
 
     again = f", {len(done)} of them are there" if done else ""
-    live.start(
-        f"Searching for {search.metric} in {search.trials} trials{again}. Study {name!r}, {place_of(store.where).shown}."
-    )
+    live.start(f"Searching for {search.metric} in {search.trials} trials{again}. Study {name!r}, {place_of(where).shown}.")
     try:
         if workers == 1:
             run_trials(search, store, name, report=ended, told=told)
         else:
             run_job(partial(_share, search), store, name, workers, who="tune", report=lambda t: ended(Tried.from_dict(t)))
     except KeyboardInterrupt:
-        live.note("Interrupted. The same call goes on from here." if store.where else "Interrupted.")
+        live.note("Interrupted. The same call goes on from here." if where else "Interrupted.")
         raise
     finally:
         live.stop()
@@ -262,8 +229,7 @@ def _share(search: Search, store: Store, name: str, say: Report) -> None:
     run_trials(search, store, name, report=lambda trial: say(trial.to_dict()))
 
 
-def _result(search: Search, store: Store, name: str, *, lasting: bool) -> Tuning:
+def _result(search: Search, store: Store, name: str, where: str | None) -> Tuning:
     study = open_study(store, name)
     done = tuple(tried_so_far(study, store))
-    where = store.where if lasting else None
     return Tuning(search, done, in_memory(study, store, search.metric), name, place_of(where).shown, where)
