@@ -17,10 +17,9 @@ from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.names import Registry
 
 if TYPE_CHECKING:
-    from laminar.comparison.result import Comparison
-
-if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from laminar.comparison.result import Comparison
 
 app = typer.Typer(
     help="Laminar: define a layer, check it, train it.",

@@ -17,6 +17,7 @@ import pytest
 from comparison.examples import EXAMPLES, HOSTILE, LONG, comparison, made_up
 
 from laminar.comparison import page
+from laminar.comparison.permutation import EXACT_UP_TO
 from laminar.comparison.result import Comparison
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -288,6 +289,7 @@ def test_only_what_was_used_is_explained() -> None:
     assert "Holm" not in Parsed(made("equal")[1]).text_in("section").replace("Holm's method because", "")
     assert "Ville (1939)" not in made("lower-is-better")[1]
     assert "Ville (1939)" in made("four")[1]
+    assert f"(random ones above {EXACT_UP_TO} pairs)" in made("four")[1]
 
 
 def test_what_is_not_known_takes_no_room() -> None:

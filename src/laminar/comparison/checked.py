@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from laminar import seeding
 from laminar.comparison.task import Task, as_triple, build
+from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.fit.adapt import adapt
 from laminar.fit.batches import Order
@@ -26,10 +28,11 @@ _AT_A_TIME = 512
 def networks(task: Task) -> dict[str, Model]:
     """Return every variant as pair 0 starts, having looked at all data, and asked each for its figures.
 
-    A source that can be read only from its beginning to its end is not looked into; what is wrong with it is then said by the
-    first run.
+    A source that can be read only from its beginning to its end is not looked into; what is wrong with its batches is then said
+    by the first run.
 
     Raises:
+        ArgumentError: if a function gives each run the same layer, which would go on from what others have learned.
         UnknownNameError: if a variant was not compiled with the metric.
         LaminarError: what else building and evaluating say of the variants and the data.
     """
@@ -39,8 +42,20 @@ def networks(task: Task) -> dict[str, Model]:
         model = build(builder, seed, name)
         with seeding.preserved():
             _ready(task, name, model, seed)
+        _check_apart(model, build(builder, seed, name), f"compare(variants=): variant {name!r}")
         found[name] = model
     return found
+
+
+def _check_apart(model: Model, other: Model, where: str) -> None:
+    """Refuse two networks of one function that learn in the same place."""
+    parts = {id(part) for part in (*other.modules(), *other.parameters())}
+    for path, module in model.named_modules():
+        learned = [p for p in module.parameters(recurse=False) if p.requires_grad]
+        if learned and (id(module) in parts or any(id(p) in parts for p in learned)):
+            received = f"layer {path!r} in both of two networks" if path else "the same network twice"
+            fix = "Make it inside of the function: what one run has learned must not reach the next"
+            raise ArgumentError(complaint(where, expected="a new network from each call", received=received, fix=fix))
 
 
 def _ready(task: Task, name: str, model: Model, seed: int) -> None:
@@ -99,8 +114,12 @@ def ready(
 
 
 def _is_readable(x: Any, y: Any) -> bool:
-    """Return whether looking at the data changes nothing in it."""
-    return y is not None or (isinstance(x, Dataset) and not isinstance(x, IterableDataset))
+    """Return whether looking at the data changes nothing in it; what is no data at all may be looked at, too."""
+    if y is not None or hasattr(x, "__array__"):
+        return True
+    if isinstance(x, Dataset | DataLoader):
+        return not isinstance(x, IterableDataset | DataLoader)
+    return not isinstance(x, Iterable) or isinstance(x, str | Mapping) or iter(x) is iter(x)
 
 
 def _length(x: Any) -> int:

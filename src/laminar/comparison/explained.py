@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from laminar.comparison.permutation import EXACT_UP_TO
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.tables import DASH, Table, amount, number
 from laminar.comparison.units import Units
@@ -192,8 +193,8 @@ def method(protocol: Protocol) -> list[str]:
     )
     flips = (
         "The test of all pairs is the sign-flip test: if there were no difference, the sign of each pair's difference would be "
-        "as good as a toss of a coin. All ways in which the coins could have fallen are counted (random ones above 40 pairs), "
-        "and p is the share that lies as far out as what was seen. It assumes no normal distribution."
+        f"as good as a toss of a coin. All ways in which the coins could have fallen are counted (random ones above "
+        f"{EXACT_UP_TO} pairs), and p is the share that lies as far out as what was seen. It assumes no normal distribution."
     )
     early = (
         f"Looking after every pair makes an ordinary test find differences that are not there. So {100 * LOOKING:.0f} % of "

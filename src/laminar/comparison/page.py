@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def _repeat(comparison: Compared) -> dict[str, Any]:
         f'The seed of pair k is laminar.seeding.derive({p.seed}, "run", k), k from 0: {first}. '
         "It stands beside every run in the data below."
     )
-    store = f" --store {_quoted(comparison.store)}" if comparison.store else ""
+    store = f" --store {shlex.quote(comparison.store)}" if comparison.store else ""
     command = f"laminar compare study.py --seeds {p.seeds}{store} --report report.html"
     return {
         "code": _call(comparison),
@@ -221,13 +222,6 @@ def _built(own: Mapping[str, Mapping[str, str]] | None, name: str) -> str:
     return f"(..., dict({', '.join(f'{key}={text}' for key, text in arguments.items())}))" if arguments else "..."
 
 
-def _quoted(text: str) -> str:
-    """Return one word of a shell's command line."""
-    import shlex
-
-    return shlex.quote(text)
-
-
 def _machines(runs: Iterable[Run]) -> Table:
     """Return on what the runs ran, and how many on each."""
     shown = {"device": "Device", "threads": "Threads", "host": "Host", "platform": "System"}
@@ -244,9 +238,8 @@ def _machines(runs: Iterable[Run]) -> Table:
 
 def _data(comparison: Compared, units: Units) -> dict[str, Any]:
     """Return every run as a table, and everything as links that hold what they lead to."""
-    plain = comparison.to_dict()
-    rows = _csv(plain["runs"]).encode("utf-8", "replace")
-    everything = json.dumps(plain, allow_nan=False, ensure_ascii=True).encode("ascii")
+    rows = _csv(comparison.runs).encode("utf-8", "replace")
+    everything = json.dumps(comparison.to_dict(), allow_nan=False, ensure_ascii=True).encode("ascii")
     return {
         "name": re.sub(r"[^\w.-]+", "-", comparison.name).strip("-.")[:80] or "comparison",
         "csv": _link("text/csv", rows),
@@ -258,19 +251,14 @@ def _data(comparison: Compared, units: Units) -> dict[str, Any]:
     }
 
 
-def _csv(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return a line for each run: what of it is one number or one word."""
-    flat = []
-    for run in runs:
-        row = {key: value for key, value in run.items() if not isinstance(value, dict | list)}
-        row |= {f"test_{name}": value for name, value in run["figures"].items()}
-        row |= {"epochs": len(run["elapsed"])} | run["environment"]
-        flat.append(row)
-    columns = dict.fromkeys(key for row in flat for key in row)
+def _csv(runs: Iterable[Run]) -> str:
+    """Return a line for each run."""
+    rows = [run.to_row() for run in runs]
+    columns = dict.fromkeys(key for row in rows for key in row)
     file = io.StringIO()
     writer = csv.DictWriter(file, list(columns), lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(rows)
     return file.getvalue()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from laminar.comparison.protocol import Contrast, Protocol
 from laminar.comparison.runs import Run, values_by_variant
 from laminar.comparison.schedule import pending
+from laminar.comparison.tables import amount
 from laminar.comparison.verdicts import Verdict
 from laminar.comparison.words import sentence
 from laminar.errors import ArgumentError, MissingPackageError, complaint
@@ -109,7 +110,7 @@ class Comparison:
         undecided = [f"{v.variant!r} against {v.baseline!r}" for v in self.verdicts if v.word in ("undecided", "invalid")]
         if undecided and not missing:
             lines.append(f"Not decided by {self.protocol.seeds} pairs: {'; '.join(undecided)}.")
-        return [*lines, f"{_number(len(self.runs), 'run')} of study {self.name!r}, {self._kept}.", *self.notes]
+        return [*lines, f"{amount(len(self.runs), 'run')} of study {self.name!r}, {self._kept}.", *self.notes]
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Return a row of text for each variant: how its runs went."""
@@ -144,7 +145,7 @@ class Comparison:
     def __repr__(self) -> str:
         """Return what there is, in one line."""
         found = "; ".join(f"{v.variant!r} {v.word} against {v.baseline!r}" for v in self.verdicts)
-        return f"Comparison({self.protocol.metric}, {_number(len(self.runs), 'run')}: {found})"
+        return f"Comparison({self.protocol.metric}, {amount(len(self.runs), 'run')}: {found})"
 
     def to_markdown(self) -> str:
         """Return the verdicts in words, a table of the variants, and what was declared, as Markdown."""
@@ -188,7 +189,7 @@ class Comparison:
         Raises:
             MissingPackageError: if pandas is not installed: `pip install "laminar[pandas]"`.
         """
-        return data_frame()([_row(run) for run in self.runs])
+        return data_frame()([run.to_row() for run in self.runs])
 
     def verdicts_frame(self) -> Any:
         """Return a data frame with one row for each verdict.
@@ -211,15 +212,6 @@ class Comparison:
 
 def _named(arguments: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={text}" for name, text in arguments.items())
-
-
-def _row(run: Run) -> dict[str, Any]:
-    """Return what of a run is one number or one word."""
-    plain = run.to_dict()
-    nested: dict[str, Any] = {key: plain.pop(key) for key in ("figures", "history", "elapsed", "environment")}
-    figures = {f"test_{name}": value for name, value in nested["figures"].items()}
-    row: dict[str, Any] = plain | figures | {"epochs": len(nested["elapsed"])} | nested["environment"]
-    return row
 
 
 def data_frame() -> Callable[..., Any]:
@@ -245,7 +237,3 @@ def _machine(run: Run) -> str:
         f"ran on {e.get('device')}, {e.get('threads')} threads, {e.get('platform')}, python {e.get('python')}, "
         f"torch {e.get('torch')}, laminar {e.get('laminar')}"
     )
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

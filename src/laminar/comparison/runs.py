@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = ["Run", "Status", "values_by_variant"]
+__all__ = ["Run", "Status", "plain", "values_by_variant"]
 
 Status = Literal["finished", "diverged", "failed"]
 
@@ -60,8 +60,19 @@ class Run:
         >>> Run.from_dict(Run("wide", 0, 7, value=0.5).to_dict()) == Run("wide", 0, 7, value=0.5)
         True
         """
-        plain: dict[str, Any] = _finite(asdict(self))
-        return plain
+        values: dict[str, Any] = plain(asdict(self))
+        return values
+
+    def to_row(self) -> dict[str, Any]:
+        """Return what of the run is one number or one word; figures of the test data are "test_loss", ...
+
+        >>> Run("wide", 0, 7, figures={"loss": 0.1}, elapsed=[1.0, 2.0]).to_row()["test_loss"]
+        0.1
+        """
+        flat = self.to_dict()
+        nested = {key: flat.pop(key) for key in ("figures", "history", "elapsed", "environment")}
+        figures = {f"test_{name}": value for name, value in nested["figures"].items()}
+        return {**flat, **figures, "epochs": len(nested["elapsed"]), **nested["environment"]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Run:
@@ -83,9 +94,14 @@ def values_by_variant(runs: Iterable[Run], *, higher_is_better: bool) -> dict[st
     return values
 
 
-def _finite(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON knows of a value: None for numbers that are not finite, lists for tuples.
+
+    >>> plain({"loss": (0.5, math.nan)})
+    {'loss': [0.5, None]}
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+        return {key: plain(v) for key, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -19,6 +19,7 @@ from laminar.comparison.memory import memory_of_run
 from laminar.comparison.protocol import Protocol
 from laminar.comparison.runs import Run
 from laminar.errors import ArgumentError, DivergedError, NotCompiledError, complaint
+from laminar.fit import arguments
 from laminar.fit.callbacks import INTERRUPTED, Callback
 from laminar.fit.state import State
 from laminar.model import Model
@@ -178,7 +179,7 @@ def made(make: Callable[[], Any], seed: int, where: str) -> Model:
 def fresh(callbacks: Any) -> list[Callback]:
     """Return callbacks that no other run has: what the function `callbacks` makes, or copies of those it holds."""
     given = callbacks() if callable(callbacks) and not isinstance(callbacks, Callback) else callbacks
-    return [copy.deepcopy(c) for c in ([given] if isinstance(given, Callback) else given)]
+    return [copy.deepcopy(c) for c in arguments.callback_list(given)]
 
 
 def execute(task: Task, variant: str, index: int) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from laminar.comparison.drawing.scales import MINUS
 from laminar.comparison.tables import DASH, number
 
 __all__ = ["Units", "units_of"]
@@ -73,9 +74,7 @@ class Units:
         if self.factor == 1.0:
             return number(value) + unit
         scaled = self.factor * value
-        return (
-            f"{scaled:.2f}".replace("-", "\N{MINUS SIGN}") if abs(scaled) >= 0.095 or scaled == 0 else number(scaled, 2)
-        ) + unit
+        return (f"{scaled:.2f}".replace("-", MINUS) if abs(scaled) >= 0.095 or scaled == 0 else number(scaled, 2)) + unit
 
 
 def units_of(metric: str) -> Units:

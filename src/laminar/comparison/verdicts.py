@@ -21,6 +21,7 @@ from laminar.comparison.multiple import holm, holm_levels
 from laminar.comparison.permutation import CLOSE, SignFlips
 from laminar.comparison.power import pairs_needed
 from laminar.comparison.protocol import Protocol
+from laminar.comparison.runs import plain
 from laminar.comparison.superiority import superiority
 from laminar.errors import TooFewRunsError
 
@@ -101,8 +102,8 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as values that JSON knows; infinite ends become None."""
-        plain = asdict(self) | {"superiority": list(self.superiority)}
-        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in plain.items()}
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
 
 def least_pairs(protocol: Protocol) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
+from laminar.comparison.drawing.scales import MINUS
 from laminar.comparison.power import pairs_needed
 from laminar.comparison.protocol import Protocol
+from laminar.comparison.tables import amount
 from laminar.comparison.units import Units, units_of
 from laminar.comparison.verdicts import Verdict, least_pairs
 
 __all__ = ["sentence"]
 
-MINUS = "\N{MINUS SIGN}"
 MANY = 10_000
 """More seeds than anybody would run: beyond, their number is not guessed."""
 
@@ -91,7 +92,7 @@ def _failures(verdict: Verdict) -> str:
     """Return how many runs failed, if any did."""
     if verdict.word == "invalid" or not verdict.failed + verdict.baseline_failed:
         return ""
-    runs = f"{verdict.pairs} run{'s' * (verdict.pairs > 1)}"
+    runs = amount(verdict.pairs, "run")
     return f"; it diverged or failed in {verdict.failed} of {runs}, {verdict.baseline} in {verdict.baseline_failed}"
 
 
@@ -108,7 +109,7 @@ def _lost(verdict: Verdict) -> bool:
 
 
 def _seeds(count: int) -> str:
-    return f"{count:,} seed{'s' * (count != 1)}"
+    return amount(count, "seed")
 
 
 def _amount(verdict: Verdict, units: Units, protocol: Protocol) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from laminar import seeding
+from laminar.comparison.runs import plain
 from laminar.comparison.task import as_triple, drawn, fresh, made
 from laminar.errors import DivergedError, StoreError
 from laminar.fit.callbacks import INTERRUPTED, Callback
@@ -127,7 +128,7 @@ def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, defau
         if strict:
             raise
         outcome = Outcome("failed", error=f"{type(e).__name__}: {e}")
-    history = _plain({} if model is None or model.history is None else model.history.history)
+    history = plain({} if model is None or model.history is None else model.history.history)
     return replace(outcome, seconds=time.perf_counter() - begun, history=history)
 
 
@@ -145,8 +146,3 @@ def _trained(search: Search, model: Model, seed: int, report: _Report) -> float 
         return None
     x, y, weight = as_triple(search.validation, "tune(validation=)")
     return model.evaluate(x, y, sample_weight=weight)[search.metric]
-
-
-def _plain(history: Mapping[str, list[float]]) -> dict[str, list[float | None]]:
-    """Return the figures as JSON knows them: None for what is no finite number."""
-    return {name: [float(v) if math.isfinite(v) else None for v in values] for name, values in history.items()}

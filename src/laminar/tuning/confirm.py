@@ -13,6 +13,7 @@ from laminar.comparison.compare import compare
 from laminar.comparison.digest import digest
 from laminar.comparison.protocol import Protocol, make_protocol
 from laminar.comparison.result import Comparison
+from laminar.comparison.runs import plain
 from laminar.comparison.units import units_of
 from laminar.comparison.verdicts import Verdict, refuse_too_few
 from laminar.errors import ArgumentError, complaint
@@ -58,9 +59,8 @@ class Survival:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as values that JSON knows; infinite ends become None."""
-        plain = asdict(self) | {"share": None if self.share is None else list(self.share)}
-        plain["share"] = plain["share"] and [_finite(value) for value in plain["share"]]
-        return plain | {"low": _finite(self.low), "high": _finite(self.high)}
+        values: dict[str, Any] = plain(asdict(self) | {"share": self.share})
+        return values
 
     def __str__(self) -> str:
         """Return it in words.
@@ -173,7 +173,3 @@ def confirmed(
         **running,
         **search.fit,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
