@@ -163,7 +163,7 @@ def callback_list(value: Any) -> list[Callback]:
     Raises:
         ArgumentError: if one is no `Callback`.
     """
-    wanted = [value] if isinstance(value, Callback) else list(value or ())
+    wanted = list(value or ()) if value is None or isinstance(value, Iterable) else [value]
     for callback in wanted:
         if not isinstance(callback, Callback):
             a_class = isinstance(callback, type)
