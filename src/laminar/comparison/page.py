@@ -9,13 +9,12 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from typing import Protocol as Structure
+from typing import TYPE_CHECKING, Any
 
 from laminar.atomic import replacing
 from laminar.comparison import explained, figures
@@ -23,51 +22,14 @@ from laminar.comparison.protocol import Protocol
 from laminar.comparison.runs import Run
 from laminar.comparison.tables import DASH, Table, amount, number, seconds_text
 from laminar.comparison.units import Units, units_of
-from laminar.comparison.verdicts import Verdict
 
-__all__ = ["Compared", "html", "write"]
+if TYPE_CHECKING:
+    from laminar.comparison.result import Comparison
 
-
-class Compared(Structure):
-    """What a report is made of: `result.Comparison` has it."""
-
-    @property
-    def protocol(self) -> Protocol:
-        """What was declared."""
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        """Every run."""
-
-    @property
-    def verdicts(self) -> Sequence[Verdict]:
-        """One for each contrast, in order."""
-
-    @property
-    def name(self) -> str:
-        """Of the study."""
-
-    @property
-    def store(self) -> str | None:
-        """Where the runs are kept."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What a reader has to know beside the numbers."""
-
-    @property
-    def sentences(self) -> Sequence[str]:
-        """The verdicts in words, in order."""
-
-    @property
-    def again(self) -> str:
-        """What is needed to repeat it, a line each."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON knows."""
+__all__ = ["html", "write"]
 
 
-def write(comparison: Compared, path: Path) -> Path:
+def write(comparison: Comparison, path: Path) -> Path:
     """Write the report, whole or not at all, and return its path.
 
     Args:
@@ -82,7 +44,7 @@ def write(comparison: Compared, path: Path) -> Path:
     return path
 
 
-def html(comparison: Compared) -> str:
+def html(comparison: Comparison) -> str:
     """Return the report as one HTML page, with no script and no reference to anything outside.
 
     Every text is escaped: names and errors are shown as they are, whatever they hold. The page forbids itself to fetch
@@ -100,7 +62,7 @@ def html(comparison: Compared) -> str:
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # what HTML cannot hold, not even escaped
 
 
-def _contents(comparison: Compared) -> dict[str, Any]:
+def _contents(comparison: Comparison) -> dict[str, Any]:
     """Return what the template shows, by name."""
     protocol, runs, verdicts = comparison.protocol, comparison.runs, comparison.verdicts
     units = units_of(protocol.metric)
@@ -171,7 +133,7 @@ def _title(protocol: Protocol) -> str:
 # -- to repeat it -----------------------------------------------------------------------------------------------------------
 
 
-def _repeat(comparison: Compared) -> dict[str, Any]:
+def _repeat(comparison: Comparison) -> dict[str, Any]:
     """Return the call, the command, the seeds and the machines."""
     p = comparison.protocol
     first = ", ".join(str(p.seed_of(k)) for k in range(min(3, p.seeds))) + " and so on" * (p.seeds > 3)
@@ -190,7 +152,7 @@ def _repeat(comparison: Compared) -> dict[str, Any]:
     }
 
 
-def _call(comparison: Compared) -> str:
+def _call(comparison: Comparison) -> str:
     """Return the call of `lm.compare` as Python."""
     p = comparison.protocol
     same = {baseline for _, baseline in p.contrasts}
@@ -236,7 +198,7 @@ def _machines(runs: Iterable[Run]) -> Table:
 # -- data -------------------------------------------------------------------------------------------------------------------
 
 
-def _data(comparison: Compared, units: Units) -> dict[str, Any]:
+def _data(comparison: Comparison, units: Units) -> dict[str, Any]:
     """Return every run as a table, and everything as links that hold what they lead to."""
     rows = _csv(comparison.runs).encode("utf-8", "replace")
     everything = json.dumps(comparison.to_dict(), allow_nan=False, ensure_ascii=True).encode("ascii")
@@ -270,7 +232,7 @@ def _size(content: bytes) -> str:
     return f"{number(len(content) / 1000, 3)} kB"
 
 
-def _all_runs(comparison: Compared, units: Units) -> Table:
+def _all_runs(comparison: Comparison, units: Units) -> Table:
     metric = comparison.protocol.metric
     rows = [
         [
