@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,21 @@ def test_no_callbacks(callbacks: Any) -> None:
     options: dict[str, Any] = {"metric": "accuracy", "margin": 0.01, "seeds": 6, "store": None, "verbose": 0}
     found = lm.compare(variants, (X, Y), (X, Y), callbacks=callbacks, **options)
     assert all(run.status == "finished" for run in found.runs)
+
+
+def test_what_is_no_store() -> None:
+    assert refused(store=3) == (
+        'store: expected a file or a PostgreSQL URL, received 3. Pass "laminar.db", "postgresql://user@host/database", or None '
+        "for memory."
+    )
+
+
+def test_a_result_says_why_runs_failed_and_its_report_makes_its_folder(tmp_path: Path) -> None:
+    variants = {"plain": network, "deep": lambda: network(L.Dense(3))}
+    options: dict[str, Any] = {"metric": "accuracy", "margin": 0.01, "seeds": 6, "store": None, "verbose": 0, "seed": -1}
+    found = lm.compare(variants, (X, Y), (X, Y), callbacks=lm.callbacks.EarlyStopping(), **options)
+    why = "ArgumentError: EarlyStopping(monitor=): expected validation data, received 'val_loss' without them."
+    for name in variants:
+        assert f"1 run of {name!r} did not finish: {why}" in str(found)
+        assert f"1 run of {name!r} did not finish: {why}" in found.to_markdown()
+    assert found.report(tmp_path / "new" / "folder" / "report.html").is_file()

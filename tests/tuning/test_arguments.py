@@ -96,3 +96,13 @@ def test_steps_of_a_default_are_looked_at() -> None:
     for wrong in ({"rate": 0.3, "units": 8}, {"rate": 0.5, "units": 9}, {"rate": True, "units": 8}):
         with pytest.raises(ArgumentError, match=r"^tune\(default=\): parameter"):
             check_default(stepped, wrong)
+
+
+@pytest.mark.parametrize("default", [[1], "units"])
+def test_a_default_without_names(default: Any) -> None:
+    with pytest.raises(ArgumentError) as error:
+        check_default(lambda _trial: None, default)
+    assert str(error.value) == (
+        f"tune(default=): expected parameters by name, received {type(default).__name__}. "
+        'Pass default={"learning_rate": 0.01}, say.'
+    )

@@ -84,6 +84,8 @@ def test_survival_in_words() -> None:
         "Confirmed: +0.1000 (+0.05000 to +∞), 8 pairs of fresh seeds, on the validation data, which the search has seen.\n"
         "20 % of the claimed gain survives (10 % to ∞)."
     )
+    lost = Survival("accuracy", 0.2, -0.05, -0.1, 0.02, 8, fresh=True)
+    assert str(lost).endswith("\nNothing of the claimed gain survives (\u221250 % to 10 %).")
     assert flattered.to_dict()["high"] is None
     assert flattered.to_dict()["share"] == [0.2, 0.1, None]
     unclaimed = Survival("loss", None, None, -math.inf, math.inf, 8, fresh=True)

@@ -56,6 +56,9 @@ def place_of(where: str | os.PathLike[str] | None) -> Place:
     """
     if where is None:
         return Place("memory", None, "in memory")
+    if not isinstance(where, str | os.PathLike):
+        fix = 'Pass "laminar.db", "postgresql://user@host/database", or None for memory'
+        raise StoreError(complaint("store", expected="a file or a PostgreSQL URL", received=repr(where), fix=fix))
     text = os.fspath(where)
     kind, separator, rest = text.partition("://")
     if not separator:

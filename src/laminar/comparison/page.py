@@ -34,11 +34,12 @@ def write(comparison: Comparison, path: Path) -> Path:
 
     Args:
         comparison: what is reported.
-        path: the file to be, in a folder that exists.
+        path: the file to be; its folder is made where there is none.
 
     Raises:
         OSError: if the file cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         file.write(html(comparison).encode("utf-8", "replace"))
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,21 @@ class Comparison:
         undecided = [f"{v.variant!r} against {v.baseline!r}" for v in self.verdicts if v.word in ("undecided", "invalid")]
         if undecided and not missing:
             lines.append(f"Not decided by {self.protocol.seeds} pairs: {'; '.join(undecided)}.")
+        lines += self._reasons
         return [*lines, f"{amount(len(self.runs), 'run')} of study {self.name!r}, {self._kept}.", *self.notes]
+
+    @property
+    def _reasons(self) -> list[str]:
+        """What ended the runs that did not finish, a line for each variant: the most frequent reason, and how many others."""
+        lines = []
+        for name in self.protocol.variants:
+            failed = [run for run in self.runs if run.variant == name and run.status != "finished"]
+            if failed:
+                reasons = Counter(run.reason for run in failed)
+                reason, others = reasons.most_common(1)[0][0], len(reasons) - 1
+                more = f"; and {amount(others, 'other reason')}" if others else ""
+                lines.append(f"{amount(len(failed), 'run')} of {name!r} did not finish: {reason}{more}.")
+        return lines
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Return a row of text for each variant: how its runs went."""

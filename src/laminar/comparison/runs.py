@@ -11,6 +11,8 @@ __all__ = ["Run", "Status", "plain", "values_by_variant"]
 
 Status = Literal["finished", "diverged", "failed"]
 
+_LONGEST = 120  # characters of a reason
+
 
 @dataclass(frozen=True)
 class Run:
@@ -53,6 +55,16 @@ class Run:
     together: int = 1
     started: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """The first sentence of what ended the run.
+
+        >>> Run("wide", 0, 7, "diverged", error="loss became nan. Lower the learning rate.").reason
+        'loss became nan'
+        """
+        line = ((self.error or "").strip().splitlines() or ["no message"])[0].partition(". ")[0]
+        return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rsplit(' ', 1)[0]} ..."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as values that JSON knows; numbers that are not finite become None.

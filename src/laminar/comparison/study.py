@@ -23,8 +23,6 @@ from laminar.comparison.worker import work
 
 __all__ = ["Study", "opened"]
 
-_LONGEST = 120  # characters of an error message
-
 Say = Callable[[str], object]
 
 
@@ -108,16 +106,11 @@ def described(run: Run, metric: str) -> str:
     'without BN, seed 3: accuracy 0.9822, 12.1 s'
     """
     if run.value is None:
-        outcome = f"{run.status}: {_first_sentence(run.error)}"
+        outcome = f"{run.status}: {run.reason}"
     else:
         plain = 0.01 <= abs(run.value) < 1000 or run.value == 0
         outcome = f"{metric} {run.value:.4f}" if plain else f"{metric} {run.value:.4g}"
     return f"{run.variant}, seed {run.index}: {outcome}, {run.seconds:.1f} s"
-
-
-def _first_sentence(text: str | None) -> str:
-    line = ((text or "").strip().splitlines() or ["no message"])[0].partition(". ")[0]
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rsplit(' ', 1)[0]} ..."
 
 
 @contextmanager

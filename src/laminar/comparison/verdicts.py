@@ -301,7 +301,7 @@ def _verdict(series: _Series, values: Values, protocol: Protocol, place: int) ->
     several = len(finite) > 1
     level = 1 - protocol.alpha
     t = t_interval(finite, level) if several else (None, None)
-    rng = np.random.default_rng((protocol.seed, place))
+    rng = np.random.default_rng((protocol.seed % 2**64, place))
     bca = bca_interval(finite, level, rng=rng) if several else (None, None)
     noise = float(np.std(finite, ddof=1)) if several else None
     enough = None if noise is None else pairs_needed(protocol.margin, noise, 0.8, protocol.alpha / len(protocol.contrasts))

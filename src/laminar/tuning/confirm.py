@@ -81,7 +81,8 @@ class Survival:
         lines.append(f"Confirmed: {found}, {self.pairs} pairs of fresh seeds, on {where}.")
         if self.share is not None:
             share, low, high = (f"{100 * part:.0f} %" if math.isfinite(part) else units.value(part) for part in self.share)
-            lines.append(f"{share} of the claimed gain survives ({low} to {high}).")
+            survives = f"{share} of the claimed gain survives" if self.share[0] > 0 else "Nothing of the claimed gain survives"
+            lines.append(f"{survives} ({low} to {high}).".replace("-", "\N{MINUS SIGN}"))
         return "\n".join(lines)
 
 

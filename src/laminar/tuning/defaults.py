@@ -26,6 +26,9 @@ def check_default(build: Callable[[Any], Any], default: Mapping[str, Any]) -> An
     >>> check_default(lambda trial: trial.suggest_int("units", 1, 9), {"units": 5})
     5
     """
+    if not isinstance(default, Mapping):
+        received, fix = type(default).__name__, 'Pass default={"learning_rate": 0.01}, say'
+        raise ArgumentError(complaint("tune(default=)", expected="parameters by name", received=received, fix=fix))
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
     from optuna.trial import FixedTrial
 
