@@ -20,7 +20,9 @@ runner = CliRunner()
 @pytest.fixture
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    part = rng.random((256, 1, 28, 28), dtype=np.float32), np.arange(256) % 10
+    part = rng.random((128, 1, 28, 28), dtype=np.float32), np.arange(128) % 10
+    monkeypatch.setattr(demo_module, "_PAIRS", 6)
+    monkeypatch.setattr(demo_module, "_SHORT", 1)
     for module in (demo_module, r5):
         monkeypatch.setattr(module, "digits", lambda: (part, part))
 

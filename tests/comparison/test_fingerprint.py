@@ -276,6 +276,7 @@ print(first)
 """
 
 
+@pytest.mark.slow
 def test_the_same_in_every_process() -> None:
     root = Path(__file__).resolve().parents[2]
     said = {

@@ -134,10 +134,14 @@ def interrupted_by(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> N
 def test_a_run_that_is_cut_short_leaves_nothing_behind(
     number: signal.Signals, raised: type[BaseException], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupted_by(patch, number)
-        with pytest.raises(raised) as caught:
-            work(TASK, store, "tiny")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is begun without it
+    try:
+        with monkeypatch.context() as patch:
+            interrupted_by(patch, number)
+            with pytest.raises(raised) as caught:
+                work(TASK, store, "tiny")
+    finally:
+        signal.signal(signal.SIGINT, before)
     if isinstance(caught.value, SystemExit):
         assert caught.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

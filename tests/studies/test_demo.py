@@ -17,6 +17,8 @@ def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     part = rng.random((256, 1, 28, 28), dtype=np.float32), np.arange(256) % 10
     monkeypatch.setattr(demo_module, "digits", lambda: (part, part))
+    monkeypatch.setattr(demo_module, "_PAIRS", 6)
+    monkeypatch.setattr(demo_module, "_SHORT", 1)
 
 
 def test_it_goes_through_all_steps(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_runs_of_one_seed_share_what_they_have_in_common() -> None:
 
 def test_the_study_is_a_comparison_of_four_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    part = rng.random((256, 1, 28, 28), dtype=np.float32), np.arange(256) % 10
+    part = rng.random((128, 1, 28, 28), dtype=np.float32), np.arange(128) % 10
     monkeypatch.setattr(r5, "digits", lambda: (part, part))
     found = lm.compare(**{**r5.comparison(), "epochs": 1, "seeds": 8, "store": None, "verbose": 0})
     assert {run.variant for run in found.runs} == set(r5.VARIANTS)

@@ -26,6 +26,7 @@ __all__ = ["Result", "demo"]
 _LAYER_FILE = "own_elu.py"
 _FEW = 1280  # digits in the comparison, which is to end within half a minute
 _SHORT = 3  # epochs in it
+_PAIRS = 12  # in it, at most
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _compare(output: Path, builders: Mapping[str, Any], data: Any, test: Any, re
         tuple(part[:_FEW] for part in test),
         metric="accuracy",
         margin=0.01,
-        seeds=12,
+        seeds=_PAIRS,
         store=output / "runs.db",
         **{**r5.FIT, "epochs": _SHORT},
     )
