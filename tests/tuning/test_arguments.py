@@ -106,3 +106,20 @@ def test_a_default_without_names(default: Any) -> None:
         f"tune(default=): expected parameters by name, received {type(default).__name__}. "
         'Pass default={"learning_rate": 0.01}, say.'
     )
+
+
+def test_a_layer_that_trials_would_share_is_refused() -> None:
+    shared = lm.layers.Dense(2)
+
+    def build(trial: Any) -> lm.Sequential:
+        model = lm.Sequential([shared])
+        rate = trial.suggest_float("learning_rate", 1e-3, 1.0)
+        model.compile(lm.optimizers.SGD(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    with pytest.raises(ArgumentError) as e:
+        lm.tune(build, TRAIN, TRAIN, metric="accuracy", default={"learning_rate": 0.1}, store=None, verbose=0)
+    assert str(e.value) == (
+        "tune(build): expected a new network from each call, received layer 'dense' in both of two networks. Make it inside of "
+        "the function: what one run has learned must not reach the next."
+    )

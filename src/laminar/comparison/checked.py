@@ -17,7 +17,7 @@ from laminar.fit.convert import about
 from laminar.model import Model
 from laminar.names import unknown_name
 
-__all__ = ["networks", "ready"]
+__all__ = ["check_apart", "networks", "ready"]
 
 Triple = tuple[Any, Any, Any]
 
@@ -42,13 +42,22 @@ def networks(task: Task) -> dict[str, Model]:
         model = build(builder, seed, name)
         with seeding.preserved():
             _ready(task, name, model, seed)
-        _check_apart(model, build(builder, seed, name), f"compare(variants=): variant {name!r}")
+        check_apart(model, build(builder, seed, name), f"compare(variants=): variant {name!r}")
         found[name] = model
     return found
 
 
-def _check_apart(model: Model, other: Model, where: str) -> None:
-    """Refuse two networks of one function that learn in the same place."""
+def check_apart(model: Model, other: Model, where: str) -> None:
+    """Refuse two networks of one function that learn in the same place.
+
+    Args:
+        model: what one call returned, built.
+        other: what another call returned.
+        where: who asks, for messages.
+
+    Raises:
+        ArgumentError: naming the layer that they share.
+    """
     parts = {id(part) for part in (*other.modules(), *other.parameters())}
     for path, module in model.named_modules():
         learned = [p for p in module.parameters(recurse=False) if p.requires_grad]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from laminar import seeding
-from laminar.comparison.checked import ready
+from laminar.comparison.checked import check_apart, ready
 from laminar.comparison.connections import place_of
 from laminar.comparison.digest import digest
 from laminar.comparison.fingerprint import data_of
@@ -19,6 +19,7 @@ from laminar.comparison.protocol import larger_is_better
 from laminar.comparison.store import Store, shared_store
 from laminar.comparison.task import as_triple, drawn, made
 from laminar.fit import arguments
+from laminar.model import Model
 from laminar.tuning.attempt import Search
 from laminar.tuning.confirm import check_confirmation
 from laminar.tuning.defaults import check_default
@@ -147,7 +148,11 @@ def _rehearse(search: Search) -> None:
     if default is None:
         return  # what is suggested in its place may not work, and a search has to bear that
     seed = search.seed_of(0)
-    model = made(lambda: check_default(search.build, default), seed, "tune(build)")
+
+    def network() -> Model:
+        return made(lambda: check_default(search.build, default), seed, "tune(build)")
+
+    model = network()
     with seeding.preserved():
         ready(
             model,
@@ -157,6 +162,7 @@ def _rehearse(search: Search) -> None:
             seed=seed,
             class_weight=search.fit.get("class_weight"),
         )
+    check_apart(model, network(), "tune(build)")
 
 
 def _fingerprint(search: Search) -> str:
