@@ -18,6 +18,7 @@ from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
 from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
 from laminar.fit.figures import Figures
+from laminar.fit.forward import Engine
 from laminar.fit.head import Head, find_axis, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
@@ -87,6 +88,7 @@ class Model(Network):
         *,
         loss_weights: Any = None,
         device: str | torch.device = "auto",
+        engine: Engine = "auto",
     ) -> None:
         """Say how the network is to learn. Call it again to change that; the weights stay, the optimizer starts anew.
 
@@ -100,6 +102,8 @@ class Model(Network):
                 With several outputs a list or dict of that, for each.
             loss_weights: with several outputs what each loss counts in the sum of them; 1 where None.
             device: "auto" (a GPU where there is one), or a torch device.
+            engine: "auto" (on the CPU Laminar's own kernels where these are faster; the numbers are those of "eager" but for
+                rounding), or "eager" (torch's operations alone).
 
         Raises:
             UnknownNameError: on an unknown name.
@@ -118,7 +122,7 @@ class Model(Network):
             where, expected = "compile(loss_weights=)", "several outputs of a network made from inputs and outputs"
             raise ArgumentError(complaint(where, expected=expected, received="another network", fix=fix))
         chosen = arguments.metric_list(metrics)  # looked up here, not after the data has been read
-        self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss).to(place), chosen, place)
+        self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss).to(place), chosen, place, arguments.engine_of(engine))
         self._learner = Learner()
         self._head = None
 
@@ -254,8 +258,8 @@ class Model(Network):
         recipe, own = self._recipe, next(self.parameters(), torch.empty(0))
         device = own.device if recipe is None else recipe.device  # a network that was never compiled stays where it is
         batches = self._batches((x, None, None), Order(size), device, labelled=False)
-        plan = OnePlan(self, losses.get("mse"), _PLAIN, ()) if recipe is None else self._plan(recipe, batches)
-        output = evaluation.predict(self, batches, plan.finish)
+        plan = OnePlan(self, losses.get("mse"), _PLAIN, (), "auto") if recipe is None else self._plan(recipe, batches)
+        output = evaluation.predict(self, batches, plan.finish, plan.engine)
         first = next(iter(x.values() if isinstance(x, dict) else x)) if isinstance(x, tuple | dict) and x else x
         return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 
@@ -371,9 +375,11 @@ class Model(Network):
     def _plan(self, recipe: Recipe, batches: Batches) -> OnePlan | SeveralPlan:
         """Return how the network is trained, evaluated and read."""
         if self._goals is not None and self._graph is not None:
-            return SeveralPlan(self, self._goals, self._output_shapes, self._each_output(), lambda: batches.example().x)
+            return SeveralPlan(
+                self, self._goals, self._output_shapes, self._each_output(), lambda: batches.example().x, recipe.engine
+            )
         head = self._find_head(recipe, batches)
-        return OnePlan(self, recipe.loss, head, self._metrics(recipe, head))
+        return OnePlan(self, recipe.loss, head, self._metrics(recipe, head), recipe.engine)
 
     def _prepare(self, number: int, axis: int | None, y: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the targets of one of several outputs as its loss takes them."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
+from laminar.layers.chain import run_chain
 from laminar.layers.naming import free_name
 from laminar.model import Model
 
@@ -64,9 +65,7 @@ class Sequential(Model):
 
     def forward(self, x: Any) -> Any:
         """Return the last layer's output, (B, ...), from the first layer's input, (B, ...)."""
-        for layer in self._modules.values():
-            x = layer(x)  # type: ignore[misc]  # no entry is None: __init__ puts modules there only
-        return x
+        return run_chain(self.children(), x)
 
     @property
     def layers(self) -> list[nn.Module]:

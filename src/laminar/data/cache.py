@@ -1,39 +1,23 @@
-"""The user cache: where it is, and arrays kept in it with a checksum."""
+"""Arrays kept in the user's cache with a checksum."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laminar.atomic import replacing
+from laminar.cache import cache_folder
 
-__all__ = ["cache_folder", "cached_arrays"]
+__all__ = ["cached_arrays"]
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def cache_folder() -> Path:
-    """Return the folder for files that can be made or fetched again: `$LAMINAR_CACHE`, else the user's cache folder.
-
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ, LAMINAR_CACHE="somewhere/else"):
-    ...     cache_folder().as_posix()
-    'somewhere/else'
-    """
-    if chosen := os.environ.get("LAMINAR_CACHE"):
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("laminar", appauthor=False)
 
 
 def cached_arrays(name: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

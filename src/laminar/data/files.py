@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laminar.atomic import replacing
-from laminar.data.cache import cache_folder
+from laminar.cache import cache_folder
 from laminar.errors import FileError, complaint
 
 __all__ = ["Published", "obtain", "parse_cifar10", "parse_idx"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -15,7 +15,9 @@ from laminar import metrics, seeding
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.batches import Shuffle, split
 from laminar.fit.callbacks import Callback
+from laminar.fit.forward import Engine
 from laminar.layers.core import positive
+from laminar.names import unknown_name
 from laminar.shapes import Shape
 from laminar.symbols import Symbol
 
@@ -23,6 +25,7 @@ __all__ = [
     "Triple",
     "callback_list",
     "device_of",
+    "engine_of",
     "input_shapes",
     "metric_list",
     "module_list",
@@ -126,6 +129,19 @@ def device_of(device: Any) -> torch.device:
     raise ArgumentError(
         complaint("compile(device=)", expected="a device of this machine", received=f"{device!r}", fix='Pass device="auto"')
     ) from cause
+
+
+def engine_of(engine: Any) -> Engine:
+    """Return the name of an engine.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+    """
+    known = get_args(Engine)
+    if engine not in known:
+        raise unknown_name("compile(engine=)", engine, known)
+    found: Engine = engine
+    return found
 
 
 def metric_list(value: Any) -> list[Any]:

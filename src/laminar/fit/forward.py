@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
 
-__all__ = ["forward", "inference"]
+from laminar.kernels.switch import enabled
+
+__all__ = ["Engine", "forward", "inference"]
+
+Engine: TypeAlias = Literal["auto", "eager"]
+"""What computes a network: torch's operations alone ("eager"), or Laminar's kernels where these are faster ("auto")."""
 
 
-def forward(model: nn.Module, x: Any) -> Any:
+def forward(model: nn.Module, x: Any, engine: Engine = "eager") -> Any:
     """Return the network's output for x, a tensor or a tuple of tensors for several inputs."""
-    return model(*x) if isinstance(x, tuple) else model(x)
+    with enabled(engine == "auto"):
+        return model(*x) if isinstance(x, tuple) else model(x)
 
 
 @contextmanager

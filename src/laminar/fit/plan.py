@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches
+from laminar.fit.forward import Engine
 from laminar.fit.head import Head
 from laminar.fit.recorder import Recorder
 from laminar.fit.steps import Step, eager_step
@@ -28,14 +29,15 @@ class OnePlan:
         loss: as `compile` was told.
         head: how to read the output.
         metrics: what is reported beside the loss.
+        engine: what computes.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric]) -> None:
-        self._model, self._loss, self._head, self._metrics = model, loss, head, metrics
+    def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric], engine: Engine) -> None:
+        self._model, self._loss, self._head, self._metrics, self.engine = model, loss, head, metrics, engine
 
     def step(self, optimizer: torch.optim.Optimizer) -> Step:
         """Return what is done with a batch in training."""
-        return eager_step(self._model, self._loss, self._head, optimizer)
+        return eager_step(self._model, self._loss, self._head, optimizer, self.engine)
 
     def recorder(self) -> Recorder:
         """Return what keeps the figures of iterations."""
@@ -43,7 +45,7 @@ class OnePlan:
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """Return loss and metrics over all observations."""
-        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head)
+        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head, self.engine)
 
     def finish(self, output: Any) -> Any:
         """Return what `predict` returns for the network's plain output."""

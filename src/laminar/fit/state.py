@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from laminar.fit.forward import Engine
 from laminar.fit.pace import Pace
 from laminar.losses import Loss
 from laminar.metrics import Metric
@@ -25,6 +26,7 @@ class Recipe:
     loss: Loss
     metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Any]]
     device: torch.device
+    engine: Engine
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.fit.convert import Batch
-from laminar.fit.forward import forward
+from laminar.fit.forward import Engine, forward
 from laminar.fit.head import Head
 from laminar.losses import Loss
 
@@ -19,25 +19,25 @@ Step: TypeAlias = Callable[[Batch], tuple[Tensor, Tensor]]
 """Takes a batch that has targets; returns the loss () and the output (B, ...)."""
 
 
-def objective(model: nn.Module, loss: Loss, head: Head) -> Step:
+def objective(model: nn.Module, loss: Loss, head: Head, engine: Engine = "eager") -> Step:
     """Return what is computed of a batch before anything is updated: the loss () and the output (B, ...), with their graph."""
     criterion = head.criterion(loss)
 
     def run(batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.y is not None  # or there would be no batch
         with head.logits():
-            output = forward(model, batch.x)
+            output = forward(model, batch.x, engine)
         return criterion(output, batch.y, batch.weight), output
 
     return run
 
 
-def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer) -> Step:
+def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer, engine: Engine = "eager") -> Step:
     """Return a step that runs operation by operation, as a hand-written PyTorch loop does, and updates the network.
 
     What it returns is without graph.
     """
-    run = objective(model, loss, head)
+    run = objective(model, loss, head, engine)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def step(batch: Batch) -> tuple[Tensor, Tensor]:

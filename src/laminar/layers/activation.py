@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from laminar import activations
 from laminar.errors import ArgumentError, ShapeError, complaint
+from laminar.kernels import switch
+from laminar.kernels.functions import elu as one_pass_elu
 from laminar.layers.base import Layer
 from laminar.shapes import Shape, format_batch
 
@@ -376,6 +378,12 @@ class ELU(Layer):
         dx = torch.where(e > 0, dz, dz * (z + self.per_channel(self.alpha, x)))
         dalpha = self.sum_to_channels(dz * e.clamp(max=0)) if self.needs_gradient("alpha") else None
         return dx, dalpha
+
+    def _dispatch(self, *inputs: Any, **kwargs: Any) -> Any:
+        x = inputs[0] if len(inputs) == 1 and not kwargs else None
+        if isinstance(x, Tensor) and x.dim() > 2 and switch.serve(x, self.alpha):
+            return one_pass_elu(x, self.alpha)
+        return super()._dispatch(*inputs, **kwargs)
 
     def extra_repr(self) -> str:
         """Return how alpha starts and whether it learns."""

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as _torch_module
 
 from laminar import initializers, seeding, shapes, symbols
 from laminar.errors import LaminarError, LayerError, ShapeError, complaint
@@ -18,6 +17,7 @@ from laminar.layers.arrays import refuse_arrays
 from laminar.layers.factors import LearningRateFactor
 from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
+from laminar.layers.hooks import has_hooks
 from laminar.layers.signatures import takes_memory, takes_several
 from laminar.layers.words import check_words
 from laminar.names import unknown_name
@@ -432,7 +432,7 @@ class Layer(nn.Module):
         try:
             if not (self._overrides_backward or self._overrides_predict or self.has_memory):
                 z = super().__call__(*inputs, **kwargs)
-            elif not self._has_hooks():
+            elif not has_hooks(self):
                 z = self._dispatch(*inputs, **kwargs)
             else:
                 z = self._call_with_hooks(*inputs, **kwargs)
@@ -451,18 +451,6 @@ class Layer(nn.Module):
                 )
             )
         return z
-
-    def _has_hooks(self) -> bool:
-        return bool(
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
-            or _torch_module._global_forward_hooks
-            or _torch_module._global_forward_pre_hooks
-            or _torch_module._global_backward_hooks
-            or _torch_module._global_backward_pre_hooks
-        )
 
     def _call_with_hooks(self, *inputs: Any, **kwargs: Any) -> Any:
         """Let torch run the hooks around `_dispatch`: it calls `self.forward`, which is the dispatch for that one moment."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.errors import ArgumentError, complaint
+from laminar.kernels import switch
+from laminar.kernels.calls import Kind, Normalization
+from laminar.kernels.functions import batch_norm, scale_and_shift
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.core import checked, is_number
 from laminar.layers.groupnorm import ChannelNormalization
@@ -15,6 +19,8 @@ from laminar.layers.norm import ScaleOptions, above_zero, changed, declare_scale
 from laminar.shapes import Shape
 
 __all__ = ["BatchNormalization", "BatchOptions"]
+
+_SHORTEST = 16  # positions of a channel that a kernel is worth its while for
 
 
 class BatchOptions(ScaleOptions, total=False):
@@ -99,12 +105,46 @@ class BatchNormalization(ChannelNormalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized x, of x's shape (B, C, ...)."""
+        fast = self.by_kernel(x)
+        if fast is not None:
+            return fast
         y = self.channels_second(x)
-        of_batch = self.training and self._trainable and y.numel() > y.shape[1]
         z = F.batch_norm(
-            y, self.running_mean, self.running_var, self.weight, self.bias, of_batch, 1 - self.momentum, self.epsilon
+            y,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self._takes_the_batch_s(y),
+            1 - self.momentum,
+            self.epsilon,
         )
         return self.as_it_came(z, x)
+
+    def _takes_the_batch_s(self, y: Tensor) -> bool:
+        """Return whether the statistics are those of y (B, C, ...)."""
+        return self.training and self._trainable and y.numel() > y.shape[1]
+
+    def by_kernel(self, x: Tensor, kind: Kind = Kind.IDENTITY, alpha: Tensor | None = None) -> Tensor | None:
+        """Return the activation of the normalized x (B, C, ...) in one pass; None where kernels are not used, or cannot be.
+
+        Args:
+            x: input of the layer.
+            kind: of the activation behind it.
+            alpha: of an ELU, (C,).
+        """
+        known = (self.weight, self.bias, self.running_mean, self.running_var, alpha)
+        if self.axis != 1 or x.dim() < 3 or len(x) * x.shape[1] > x.numel() // _SHORTEST or not switch.serve(x, *known):
+            return None
+        if self._takes_the_batch_s(x):
+            how = Normalization((self.running_mean, self.running_var), 1 - self.momentum, self.epsilon, kind)
+            return batch_norm(x, self.weight, self.bias, how, alpha)
+        if kind == Kind.IDENTITY or torch.is_grad_enabled():  # torch's is one pass, too, and has the derivative
+            return None
+        scale = (self.running_var + self.epsilon).rsqrt()
+        scale = scale if self.weight is None else scale * self.weight
+        shift = -self.running_mean * scale
+        return scale_and_shift(x, scale, shift if self.bias is None else shift + self.bias, kind, alpha)
 
     def arithmetic(self, shape: Shape) -> Arithmetic:
         """Return the parameters, a scale and an offset for each channel, and what is kept and does not learn."""

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.errors import ShapeError, complaint
+from laminar.kernels import switch
+from laminar.kernels.functions import WIDEST, convolution
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.axes import SpatialLayer, channels_last_fix
 from laminar.layers.core import WeightedLayer, WeightOptions, positive
@@ -17,6 +19,9 @@ from laminar.layers.windows import Padding, Window, window_settings
 from laminar.shapes import Shape, format_batch
 
 __all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution", "KernelLayer", "counted", "kernels"]
+
+
+_FEW = 4  # channels: with more of them torch's matrix products have enough to do
 
 
 def counted(n: int, singular: str, plural: str = "") -> str:
@@ -185,6 +190,23 @@ class Convolution(KernelLayer):
         return ", ".join([f"filters={self.filters}", *self.settings(*groups)])
 
 
+def _conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """Return torch's conv2d, or the kernel's where it is faster: over few channels, with kernels that are moved one by one."""
+    narrow = x.dim() == 4 and groups == 1 and x.shape[1] <= _FEW and weight.shape[-1] <= WIDEST
+    if narrow and stride == dilation == (1, 1) and switch.serve(x, weight, bias):
+        rows, columns = padding
+        return convolution(F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, weight, bias)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
 class Conv1D(Convolution):
     """Convolution along the one axis of a series, (B, C, L): see `Convolution` for the arguments.
 
@@ -216,7 +238,7 @@ class Conv2D(Convolution):
     """
 
     rank = 2
-    convolve = staticmethod(F.conv2d)
+    convolve = staticmethod(_conv2d)
 
 
 class Conv3D(Convolution):

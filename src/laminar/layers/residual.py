@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.layers.activation import ActivatedLayer
+from laminar.layers.chain import Chain
 from laminar.layers.naming import free_name
 from laminar.shapes import Shape, format_batch
 
@@ -95,7 +96,7 @@ def _path(argument: str, given: Any) -> nn.Module:
     if not layers or not all(isinstance(layer, nn.Module) for layer in layers):
         expected, received = "a layer, or a list of layers", f"{given!r}"
         raise ArgumentError(complaint(where, expected=expected, received=received, fix=f"Pass {argument}=[Conv2D(64, 3), ...]"))
-    chain = nn.Sequential()
+    chain = Chain()
     for layer in layers:
         chain.add_module(free_name(chain, layer, where), layer)
     return chain

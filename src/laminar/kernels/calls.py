@@ -1,0 +1,163 @@
+"""The kernels called on tensors, without derivatives. Shapes and contiguity are the caller's affair: see `switch.serve`."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Kind",
+    "Normalization",
+    "Statistics",
+    "affine",
+    "convolve",
+    "convolve_backward",
+    "elu",
+    "elu_backward",
+    "normalize",
+    "normalize_backward",
+]
+
+
+class Kind(IntEnum):
+    """The activation behind a normalization."""
+
+    IDENTITY = 0
+    RELU = 1
+    ELU = 2
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How a batch is normalized, and what comes after it.
+
+    Attributes:
+        running: mean and variance (C,), which take the share `momentum` of the batch's, its variance unbiased; or None.
+        momentum: that share, torch's momentum.
+        epsilon: added to the variance.
+        kind: the activation.
+    """
+
+    running: tuple[Tensor, Tensor] | None
+    momentum: float
+    epsilon: float
+    kind: Kind = Kind.IDENTITY
+
+
+@dataclass
+class Statistics:
+    """What a normalization found in its batch, and made of it: z = activation(scale x + shift).
+
+    Attributes:
+        mean: (C,), in float64.
+        inverse: 1 / sqrt(variance + epsilon), (C,), in float64.
+        scale: (C,).
+        shift: (C,).
+    """
+
+    mean: Tensor
+    inverse: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+def _at(t: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if t is None else t.data_ptr())
+
+
+def _sizes(*numbers: int) -> list[ctypes.c_int64]:
+    return [ctypes.c_int64(n) for n in numbers]
+
+
+def _rows(x: Tensor) -> list[ctypes.c_int64]:
+    """Return observations, channels and positions of x (B, C, ...)."""
+    return _sizes(x.shape[0], x.shape[1], math.prod(x.shape[2:]))
+
+
+def elu(calls: Any, x: Tensor, alpha: Tensor) -> Tensor:
+    """Return x (B, C, ...) through an ELU with alpha (C,)."""
+    z = torch.empty_like(x)
+    calls.elu_forward(_at(x), _at(alpha), _at(z), *_rows(x), torch.get_num_threads())
+    return z
+
+
+def elu_backward(calls: Any, x: Tensor, z: Tensor, dz: Tensor, alpha: Tensor, of_alpha: bool) -> tuple[Tensor, Tensor | None]:
+    """Return dx (B, C, ...), and dalpha (C,) where it is asked for."""
+    dx, dalpha = torch.empty_like(x), torch.empty_like(alpha) if of_alpha else None
+    numbers = [*_rows(x), torch.get_num_threads()]
+    calls.elu_backward(_at(x), _at(z), _at(dz), _at(alpha), _at(dx), _at(dalpha), *numbers)
+    return dx, dalpha
+
+
+def normalize(
+    calls: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, alpha: Tensor | None, how: Normalization
+) -> tuple[Tensor, Statistics]:
+    """Return x (B, C, ...) normalized over the batch and activated; weight, bias and the alpha of an ELU are (C,)."""
+    z, (channels,) = torch.empty_like(x), x.shape[1:2]
+    found = Statistics(*(x.new_empty(channels, dtype=d) for d in (torch.float64, torch.float64, x.dtype, x.dtype)))
+    mean, variance = how.running or (None, None)
+    noted = [_at(t) for t in (found.mean, found.inverse, found.scale, found.shift)]
+    settings = [int(how.kind), ctypes.c_double(how.momentum), ctypes.c_double(how.epsilon), torch.get_num_threads()]
+    read = [_at(t) for t in (x, weight, bias, alpha)]
+    calls.normalize_forward(*read, _at(z), _at(mean), _at(variance), *noted, *_rows(x), *settings)
+    return z, found
+
+
+def normalize_backward(
+    calls: Any,
+    x: Tensor,
+    z: Tensor | None,
+    dz: Tensor,
+    found: Statistics,
+    kind: Kind,
+    alpha: Tensor | None,
+    needed: tuple[bool, bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of x (B, C, ...) and of weight, bias and alpha (C,), of those that are needed.
+
+    z is read for an ELU alone.
+    """
+    made = [torch.empty_like(like) if need else None for like, need in zip((x, *[found.scale] * 3), needed, strict=True)]
+    noted = [_at(t) for t in (found.mean, found.inverse, found.scale, found.shift)]
+    numbers = [*_rows(x), int(kind), torch.get_num_threads()]
+    seen = x if z is None else z
+    calls.normalize_backward(_at(x), _at(seen), _at(dz), _at(alpha), *noted, *map(_at, made), *numbers)
+    return made[0], made[1], made[2], made[3]
+
+
+def affine(calls: Any, x: Tensor, scale: Tensor, shift: Tensor, kind: Kind, alpha: Tensor | None) -> Tensor:
+    """Return activation(scale x + shift), with scale and shift (C,) for x (B, C, ...)."""
+    z = torch.empty_like(x)
+    calls.affine_forward(_at(x), _at(scale), _at(shift), _at(alpha), _at(z), *_rows(x), int(kind), torch.get_num_threads())
+    return z
+
+
+def convolve(calls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the convolution of x (B, C, H, W) with weight (F, C, h, w), of stride 1, without padding, plus bias (F,)."""
+    (n, _, height, width), (filters, _, h, w) = x.shape, weight.shape
+    y = x.new_empty(n, filters, height - h + 1, width - w + 1)
+    numbers = [*_sizes(*x.shape, *_kernel(weight)), torch.get_num_threads()]
+    calls.convolve_forward(_at(x), _at(weight), _at(bias), _at(y), *numbers)
+    return y
+
+
+def convolve_backward(
+    calls: Any, x: Tensor, dy: Tensor, weight: Tensor, needed: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of weight (F, C, h, w) and bias (F,), of those that are needed."""
+    dw, db = torch.empty_like(weight), weight.new_empty(len(weight)) if needed[1] else None
+    numbers = [*_sizes(*x.shape, *_kernel(weight)), torch.get_num_threads()]
+    calls.convolve_backward(_at(x), _at(dy), _at(dw), _at(db), *numbers)
+    return dw if needed[0] else None, db
+
+
+def _kernel(weight: Tensor) -> tuple[int, int, int]:
+    """Return filters, height and width of the kernels."""
+    filters, _, height, width = weight.shape
+    return filters, height, width

@@ -1,0 +1,68 @@
+"""Where the kernels are used: inside `enabled`, for tensors that they are made for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from laminar.kernels.library import library
+
+__all__ = ["enabled", "serve", "wanted"]
+
+_LEAST = 1 << 14  # numbers; below it the call costs more than the passes over memory that it saves
+
+
+class _Switch(threading.local):
+    on = False
+
+
+_switch = _Switch()
+
+
+@contextmanager
+def enabled(on: bool = True) -> Iterator[None]:
+    """Let layers use the kernels inside, in this thread; with False, let them not.
+
+    It is for code that differentiates once: training steps, evaluation. The kernels have no second derivatives, and cannot be
+    traced, batched by `vmap` or differentiated forward.
+
+    >>> with enabled():
+    ...     wanted()
+    True
+    """
+    before, _switch.on = _switch.on, on
+    try:
+        yield
+    finally:
+        _switch.on = before
+
+
+def wanted() -> bool:
+    """Return whether this thread is inside `enabled`."""
+    return _switch.on
+
+
+def serve(x: Tensor, *others: Tensor | None) -> bool:
+    """Return whether the kernels are to be used for x, and can be.
+
+    Args:
+        x: the input of a layer.
+        *others: what else the kernel reads: of x's dtype, contiguous, on the CPU as well, or None.
+    """
+    if torch.compiler.is_compiling() or not _switch.on or x.numel() < _LEAST:
+        return False
+    tensors = [x, *(t for t in others if t is not None)]
+    return all(map(_plain, tensors)) and all(t.dtype == x.dtype for t in tensors) and _here(x.dtype)
+
+
+def _plain(t: Tensor) -> bool:
+    return type(t) in (Tensor, nn.Parameter, nn.Buffer) and t.device.type == "cpu" and t.is_contiguous()
+
+
+def _here(dtype: torch.dtype) -> bool:
+    batched = torch._C._are_functorch_transforms_active()  # vmap's tensors have no memory that could be handed on
+    return not batched and not torch.is_autocast_enabled("cpu") and library(dtype) is not None

@@ -1,0 +1,71 @@
+"""A chain of modules run one after the other, or two at once where a kernel does the work of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from laminar import activations
+from laminar.kernels import switch
+from laminar.kernels.calls import Kind
+from laminar.layers.activation import ELU, Activation, ReLU
+from laminar.layers.batchnorm import BatchNormalization
+from laminar.layers.hooks import has_hooks
+
+__all__ = ["Chain", "run_chain"]
+
+
+def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
+    """Return what the last of the modules makes of x, each being given what the one before it returned.
+
+    A batch normalization and the activation behind it are one pass over memory where kernels are in use, unless one of them
+    has hooks, which are to see what lies between.
+    """
+    if not switch.wanted():
+        for module in modules:
+            x = module(x)
+        return x
+    left = list(modules)
+    while left:
+        module = left.pop(0)
+        z = _two_at_once(module, left[0], x) if left else None
+        if z is None:
+            x = module(x)
+        else:
+            x = z
+            del left[0]
+    return x
+
+
+class Chain(nn.Sequential):
+    """torch's Sequential, run by `run_chain`.
+
+    >>> import torch
+    >>> Chain(nn.Linear(2, 3), nn.ReLU())(torch.zeros(4, 2)).shape
+    torch.Size([4, 3])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """Return the last module's output."""
+        return run_chain(self, input)
+
+
+def _two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | None:
+    """Return the activation `following` of the normalization `module` of x, or None where that is not to be had at once."""
+    if type(module) is not BatchNormalization or not module.built or not isinstance(x, Tensor):
+        return None
+    kind = _kind(following)
+    if kind is None or has_hooks(module) or has_hooks(following):
+        return None
+    return module.by_kernel(x, kind, following.alpha if kind == Kind.ELU else None)  # type: ignore[arg-type]  # which an ELU has
+
+
+def _kind(module: nn.Module) -> Kind | None:
+    """Return what a kernel calls this activation; None if it has no word for it."""
+    if type(module) is ELU:
+        return Kind.ELU if module.built else None
+    plain = type(module) is ReLU and not module.settings
+    named = type(module) is Activation and module.activation is activations.relu
+    return Kind.RELU if plain or named or type(module) is nn.ReLU else None

@@ -1,0 +1,132 @@
+"""Where the kernels come from, and what happens where they cannot be had: torch's operations, and a reason."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from laminar.kernels import library as lib
+from laminar.kernels.switch import enabled, serve
+from laminar.kernels.trust import first_disagreement
+
+needs_compiler = pytest.mark.skipif(lib.library(torch.float32) is None, reason=f"no kernels here: {lib.reason_without()}")
+
+
+@pytest.fixture
+def afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and a process that has not looked for kernels yet."""
+    monkeypatch.setenv("LAMINAR_CACHE", str(tmp_path / "cache"))
+    lib._loaded.cache_clear()
+    yield tmp_path / "cache" / "kernels"
+    monkeypatch.undo()
+    lib._loaded.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("LAMINAR_KERNELS", "0", "LAMINAR_KERNELS=0 turns them off"),
+        ("CC", "no-such-compiler -O2", "there is no C compiler (no-such-compiler)"),
+        ("PATH", "", "there is no C compiler (cc, gcc or clang)"),
+        ("CC", "false", "/false failed: exit status 1"),
+        ("CC", "true", "/true failed: exit status 0"),
+    ],
+)
+def test_without_kernels_there_is_a_reason(
+    name: str, value: str, reason: str, afresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv(name, value)
+    with caplog.at_level(logging.INFO, "laminar.kernels"):
+        assert lib.library(torch.float32) is None
+    found = lib.reason_without()
+    assert found is not None
+    assert found.endswith(reason)
+    assert caplog.messages == [f"Training runs without Laminar's own CPU kernels: {found}."]
+    assert not afresh.exists()
+    with enabled():
+        assert not serve(torch.zeros(1 << 15))
+
+
+def test_a_dtype_that_there_are_no_kernels_for() -> None:
+    assert lib.reason_without(torch.float16) == "they are made for float32 and float64"
+    with enabled():
+        assert not serve(torch.zeros(1 << 15, dtype=torch.float16))
+
+
+@needs_compiler
+def test_they_are_compiled_once(afresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: calls.append(a) or run(*a, **k))
+    assert lib.library(torch.float32) is not None
+    lib._loaded.cache_clear()
+    assert lib.library(torch.float32) is not None
+    assert len(calls) == 1
+    assert [p.suffix for p in afresh.iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_a_damaged_file_is_made_again(afresh: Path) -> None:
+    lib._built("float")
+    (kept,) = afresh.iterdir()
+    whole = kept.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:1000], b"", whole[:5000] + b"x" + whole[5001:]):
+        kept.unlink()  # it is loaded: that file itself must stay as it is
+        kept.write_bytes(damaged)
+        lib._built("float")
+        assert len(kept.read_bytes()) > len(whole) // 2
+        assert lib._whole(kept)
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_costs_a_compilation_only(afresh: Path) -> None:
+    afresh.parent.write_text("a file, where a folder is to be")
+    assert lib.library(torch.float32) is not None
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("right", "wrong", "named"),
+    [
+        ("y > 0 ? y : below", "y > 0 ? y : below * (REAL)1.001", "normalization with ELU"),
+        ("tilt = (REAL)(sums[1]", "tilt = (REAL)(0.999 * sums[1]", "gradient of a normalization with IDENTITY"),
+        ("second[k] += d2 * v", "second[k] += d1 * v", "gradient of a kernel"),
+        ("sums[f][v] += in[v] * weight", "sums[f][v] -= in[v] * weight", "convolution"),
+    ],
+)
+def test_kernels_that_compute_something_else_are_not_used(
+    right: str, wrong: str, named: str, afresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "source"
+    shutil.copytree(lib._SOURCES, changed)
+    found = 0
+    for path in changed.iterdir():
+        text = path.read_text(encoding="utf-8")
+        found += text.count(right)
+        path.write_text(text.replace(right, wrong), encoding="utf-8")
+    assert found
+    monkeypatch.setattr(lib, "_SOURCES", changed)
+    assert lib.library(torch.float32) is None
+    assert lib.reason_without() == f"this compiler's {named} does not agree with torch's"
+
+
+@needs_compiler
+def test_right_ones_agree() -> None:
+    for dtype in (torch.float32, torch.float64):
+        assert first_disagreement(lib.library(dtype), dtype) is None
+
+
+@needs_compiler
+def test_processes_that_compile_at_once_each_get_a_whole_library(afresh: Path) -> None:
+    code = "import torch; from laminar.kernels.library import reason_without as r; print(r())"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate(timeout=100)[0] for process in running] == ["None\n"] * 3
+    assert len(list(afresh.iterdir())) == 1
