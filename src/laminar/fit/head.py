@@ -21,6 +21,7 @@ from laminar import activations
 from laminar.fit.convert import Inputs
 from laminar.fit.forward import forward, inference
 from laminar.layers.activation import ActivatedLayer, Activation, Softmax
+from laminar.layers.chain import Chain
 from laminar.layers.recurrence import Recurrence
 from laminar.layers.wrappers import Bidirectional, TimeDistributed
 from laminar.losses import Loss
@@ -108,7 +109,7 @@ def last_module(module: nn.Module) -> nn.Module:
 def _tail(module: nn.Module) -> list[nn.Module]:
     """Return the children that the module's output goes through last, in order; none where a forward of its own hides them."""
     if isinstance(module, nn.Sequential):
-        return list(module) if type(module).forward is nn.Sequential.forward else []
+        return list(module) if type(module).forward in (nn.Sequential.forward, Chain.forward) else []
     # the mark of a Network, which stands above this file
     return module.tail() if hasattr(module, "is_chain") else []  # type: ignore[operator]  # a method of it
 

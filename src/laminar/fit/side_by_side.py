@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.convert import Batch
+from laminar.fit.dense_chain import AtOnce, dense_chain
 from laminar.fit.head import Head
 from laminar.fit.recorder import Figures, Recorder
 from laminar.fit.steps import Step, objective
@@ -121,24 +122,36 @@ def step_of_all(stacked: Stacked, loss: Loss, head: Head, optimizer: torch.optim
         a function whose loss is (S,), and whose output is (S, B, ...). A network that draws random numbers in training is
         refused by it, with torch's RuntimeError: the draws would not be those of a training alone.
     """
-    whole = _Objective(stacked.models[0], loss, head)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    named = {f"model.{name}": t for name, t in {**stacked.parameters, **stacked.buffers}.items()}
-
-    def of_one(tensors: dict[str, Tensor], x: Any, y: Any, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = functional_call(whole, tensors, (x, y, weight))
-        return found
+    tensors = {**stacked.parameters, **stacked.buffers}
+    run = dense_chain(stacked.models[0], tensors, loss, head) or _by_vmap(stacked.models[0], tensors, loss, head)
 
     def step(batch: Batch) -> tuple[Tensor, Tensor]:
         for parameter in parameters:
             parameter.grad = None
-        axes = (0, 0, 0, None if batch.weight is None else 0)
-        values, output = vmap(of_one, axes, randomness="error")(named, batch.x, batch.y, batch.weight)
+        values, output = run(batch)
         values.sum().backward()  # no network's loss depends on another's numbers: each gets the gradient of its own
         optimizer.step()
         return values.detach(), output.detach()
 
     return step
+
+
+def _by_vmap(model: nn.Module, tensors: dict[str, Tensor], loss: Loss, head: Head) -> AtOnce:
+    """Return what computes the losses of networks of any kind at once."""
+    whole = _Objective(model, loss, head)
+    named = {f"model.{name}": t for name, t in tensors.items()}
+
+    def of_one(tensors: dict[str, Tensor], x: Any, y: Any, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = functional_call(whole, tensors, (x, y, weight))
+        return found
+
+    def run(batch: Batch) -> tuple[Tensor, Tensor]:
+        axes = (0, 0, 0, None if batch.weight is None else 0)
+        found: tuple[Tensor, Tensor] = vmap(of_one, axes, randomness="error")(named, batch.x, batch.y, batch.weight)
+        return found
+
+    return run
 
 
 def column(number: int, name: str) -> str:
