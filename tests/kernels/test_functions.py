@@ -130,6 +130,20 @@ def test_convolution(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@given(st.integers(1, 7), st.integers(1, 12), st.integers(1, 220), st.integers(0, 1000), st.booleans())
+def test_dense(dtype: torch.dtype, n: int, units: int, features: int, seed: int, biased: bool) -> None:
+    x, weight, bias, dy = draw(seed, (n, features), (units, features), (units,), (n, units), dtype=dtype)
+    given_, given64 = (leaves([x, weight, bias], d) for d in (dtype, torch.float64))
+    y = functions.dense(given_[0], given_[1], given_[2] if biased else None)
+    y.backward(dy.to(dtype))
+    expected = F.linear(given64[0], given64[1], given64[2] if biased else None)
+    expected.backward(dy)
+    close(y, expected.detach(), dtype)
+    for own, oracle in zip(given_[: 2 + biased], given64[: 2 + biased], strict=True):
+        close(own.grad, oracle.grad, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_what_is_not_asked_for_is_not_returned(dtype: torch.dtype) -> None:
     x, weight, bias = (t.to(dtype) for t in draw(0, (2, 1, 9, 9), (3, 1, 3, 3), (3,), dtype=dtype))
     functions.convolution(x, weight.requires_grad_(), bias).sum().backward()
@@ -175,7 +189,9 @@ def test_what_is_not_finite_does_not_vanish(make: Any, value: float) -> None:
         assert not own.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["elu", "normalization", "normalization and elu", "normalization and relu", "convolution"])
+@pytest.mark.parametrize(
+    "name", ["elu", "normalization", "normalization and elu", "normalization and relu", "convolution", "dense"]
+)
 def test_second_derivatives_are_torch_s(name: str) -> None:
     x, weight, bias, alpha = leaves(draw(5, (4, 2, 5, 6), (2,), (2,), (2,), dtype=torch.float64), torch.float64)
     (kernel,) = leaves(draw(6, (3, 2, 2, 3), dtype=torch.float64), torch.float64)
@@ -186,6 +202,8 @@ def test_second_derivatives_are_torch_s(name: str) -> None:
             return functions.elu(x, alpha)
         if name == "convolution":
             return functions.convolution(x, kernel, None)
+        if name == "dense":
+            return functions.dense(x.flatten(1), kernel.flatten(1).repeat(1, 5), bias.repeat(2)[:3])
         return functions.batch_norm(x, weight, bias, Normalization(None, 0.1, 1e-3, kinds[name]), alpha)
 
     assert torch.autograd.gradcheck(of, (x, weight, bias, alpha, kernel))

@@ -18,6 +18,8 @@ __all__ = [
     "affine",
     "convolve",
     "convolve_backward",
+    "dense",
+    "dense_backward",
     "elu",
     "elu_backward",
     "normalize",
@@ -155,6 +157,25 @@ def convolve_backward(
     numbers = [*_sizes(*x.shape, *_kernel(weight)), torch.get_num_threads()]
     calls.convolve_backward(_at(x), _at(dy), _at(dw), _at(db), *numbers)
     return dw if needed[0] else None, db
+
+
+def dense(calls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x (B, features) times weight (units, features) transposed, plus bias (units,)."""
+    y = x.new_empty(len(x), len(weight))
+    numbers = [*_sizes(*x.shape, len(weight)), torch.get_num_threads()]
+    calls.dense_forward(_at(x), _at(weight), _at(bias), _at(y), *numbers)
+    return y
+
+
+def dense_backward(
+    calls: Any, x: Tensor, dy: Tensor, weight: Tensor, needed: tuple[bool, bool, bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of x (B, features), weight (units, features) and bias (units,), of those that are needed."""
+    like = (x, weight, weight[:, 0])
+    made = [t.new_empty(t.shape) if need else None for t, need in zip(like, needed, strict=True)]
+    numbers = [*_sizes(*x.shape, len(weight)), torch.get_num_threads()]
+    calls.dense_backward(_at(x), _at(dy), _at(weight), *map(_at, made), *numbers)
+    return made[0], made[1], made[2]
 
 
 def _kernel(weight: Tensor) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from laminar.kernels import calls
 from laminar.kernels.calls import Kind, Normalization, Statistics
 from laminar.kernels.library import library
 
-__all__ = ["WIDEST", "batch_norm", "convolution", "elu", "scale_and_shift"]
+__all__ = ["WIDEST", "batch_norm", "convolution", "dense", "elu", "scale_and_shift"]
 
 WIDEST = 7
 """Columns of the widest kernel that `convolution` takes; source/convolution.h has the same number."""
@@ -138,4 +138,24 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     It is for few channels C, and w at most `WIDEST`.
     """
     y: Tensor = _Convolution.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    return y
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        return calls.dense(library(x.dtype), x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _twice_differentiable(F.linear, (x, weight, bias), dy, ctx.needs_input_grad)
+        return calls.dense_backward(library(x.dtype), x, dy.contiguous(), weight, ctx.needs_input_grad)
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x (B, features) times weight (units, features) transposed, plus bias (units,): for few units, many features."""
+    y: Tensor = _Dense.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return y

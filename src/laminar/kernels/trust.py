@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -27,55 +27,99 @@ def first_disagreement(calls: Any, dtype: torch.dtype) -> str | None:
     """
     tolerance = 200 * torch.finfo(dtype).eps
     for name, found, expected in _pairs(calls, dtype):
+        assert found is not None  # every gradient was asked for
         off = (found.double() - expected).abs().max() / expected.abs().max()
         if not off <= tolerance:
             return name
     return None
 
 
-def _pairs(calls: Any, dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield name, what the kernel returns, and the same in float64 by torch's operations and autograd."""
-    generator = torch.Generator().manual_seed(0)
+_Pairs: TypeAlias = Iterator[tuple[str, Tensor | None, Tensor]]
 
-    def draw(*shape: int, learns: bool = True) -> Tensor:
-        drawn = torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).double()
-        return drawn.requires_grad_(learns)
 
-    # odd sizes, so that whole vectors and what is left of a row both occur
-    image, kernel, offset = draw(3, 2, 9, 30, learns=False), draw(5, 2, 3, 5), draw(5)
-    x, weight, bias, alpha = draw(4, 3, 5, 7), draw(3), draw(3), torch.tensor([0.5, -0.25, 0.0], dtype=torch.float64)
-    alpha.requires_grad_()
+class _Draws:
+    """Random numbers of one dtype, in float64, always the same."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self._generator, dtype=torch.float64).to(self._dtype).double()
+
+    def leaf(self, *shape: int) -> Tensor:
+        return self(*shape).requires_grad_()
+
+    def like(self, z: Tensor) -> Tensor:
+        """Return a gradient of z's shape that has to do with z, so that no sum of their products is next to nothing."""
+        return z.detach() + self(*z.shape)
+
+
+def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
+    """Yield name, what the kernel returns, and the same in float64 by torch's operations and autograd.
+
+    The sizes are odd, so that whole vectors and what is left of a row both occur.
+    """
+    draw = _Draws(dtype)
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        y = F.conv2d(image, kernel, offset)
-        dy = draw(*y.shape, learns=False)
-        slopes = torch.autograd.grad((y * dy).sum(), (kernel, offset))
-        plain = [t.detach().to(dtype) for t in (image, kernel, offset)]
-        yield "convolution", k.convolve(calls, *plain), y.detach()
-        made = k.convolve_backward(calls, plain[0], dy.to(dtype), plain[1], (True, True))
-        yield from zip(["gradient of a kernel", "gradient of a bias"], made, slopes, strict=True)
+        yield from _of_convolution(calls, dtype, draw)
+        yield from _of_dense(calls, dtype, draw)
+        yield from _of_normalization(calls, dtype, draw)
+        yield from _of_elu(calls, dtype, draw)
 
-        normal = F.batch_norm(x, None, None, weight, bias, training=True, eps=_EPSILON)
-        dz = x.detach() + draw(*x.shape, learns=False)  # so that they have something to do with one another
-        given = [t.detach().to(dtype) for t in (x, weight, bias, alpha)]
-        for kind in k.Kind:
-            z = _activated(normal, kind, alpha)
-            wanted = (x, weight, bias, alpha) if kind == k.Kind.ELU else (x, weight, bias)
-            slopes = torch.autograd.grad((z * dz).sum(), wanted, retain_graph=True)
-            own, found = k.normalize(calls, given[0], given[1], given[2], given[3], k.Normalization(None, 0.1, _EPSILON, kind))
-            needed = (True, True, True, kind == k.Kind.ELU)
-            back = k.normalize_backward(calls, given[0], own, dz.to(dtype), found, kind, given[3], needed)
-            yield f"normalization with {kind.name}", own, z.detach()
-            for got, slope in zip(back, slopes, strict=False):
-                assert got is not None
-                yield f"gradient of a normalization with {kind.name}", got, slope
 
-        z = _activated(x, k.Kind.ELU, alpha)
-        slopes = torch.autograd.grad((z * dz).sum(), (x, alpha))
-        own = k.elu(calls, given[0], given[3])
-        yield "elu", own, z.detach()
-        yield from zip(
-            ["gradient of elu"] * 2, k.elu_backward(calls, given[0], own, dz.to(dtype), given[3], True), slopes, strict=True
-        )
+def _of_convolution(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
+    x, weight, bias = draw(3, 2, 9, 30), draw.leaf(5, 2, 3, 5), draw.leaf(5)
+    y = F.conv2d(x, weight, bias)
+    dy = draw.like(y)
+    slopes = torch.autograd.grad((y * dy).sum(), (weight, bias))
+    x, weight, bias = (t.detach().to(dtype) for t in (x, weight, bias))
+    yield "convolution", k.convolve(calls, x, weight, bias), y.detach()
+    made = k.convolve_backward(calls, x, dy.to(dtype), weight, (True, True))
+    yield from zip(["gradient of a kernel", "gradient of a bias"], made, slopes, strict=True)
+
+
+def _of_dense(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
+    given = x, weight, bias = draw.leaf(5, 131), draw.leaf(7, 131), draw.leaf(7)
+    y = F.linear(x, weight, bias)
+    dy = draw.like(y)
+    slopes = torch.autograd.grad((y * dy).sum(), given)
+    x, weight, bias = (t.detach().to(dtype) for t in given)
+    yield "dense layer", k.dense(calls, x, weight, bias), y.detach()
+    made = k.dense_backward(calls, x, dy.to(dtype), weight, (True, True, True))
+    yield from zip(["gradient of a dense layer"] * 3, made, slopes, strict=True)
+
+
+def _of_normalization(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
+    x, weight, bias, alpha = draw.leaf(4, 3, 5, 7), draw.leaf(3), draw.leaf(3), _alpha()
+    own_x, own_weight, own_bias, own_alpha = (t.detach().to(dtype) for t in (x, weight, bias, alpha))
+    normal = F.batch_norm(x, None, None, weight, bias, training=True, eps=_EPSILON)
+    dz = draw.like(x)
+    for kind in k.Kind:
+        with_alpha = kind == k.Kind.ELU
+        expected = _activated(normal, kind, alpha)
+        wanted = (x, weight, bias, alpha) if with_alpha else (x, weight, bias)
+        slopes = torch.autograd.grad((expected * dz).sum(), wanted, retain_graph=True)
+        how = k.Normalization(None, 0.1, _EPSILON, kind)
+        z, found = k.normalize(calls, own_x, own_weight, own_bias, own_alpha, how)
+        yield f"normalization with {kind.name}", z, expected.detach()
+        made = k.normalize_backward(calls, own_x, z, dz.to(dtype), found, kind, own_alpha, (True, True, True, with_alpha))
+        yield from zip([f"gradient of a normalization with {kind.name}"] * len(slopes), made, slopes, strict=False)
+
+
+def _of_elu(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
+    x, alpha = draw.leaf(4, 3, 5, 7), _alpha()
+    expected = _activated(x, k.Kind.ELU, alpha)
+    dz = draw.like(expected)
+    slopes = torch.autograd.grad((expected * dz).sum(), (x, alpha))
+    x, alpha = x.detach().to(dtype), alpha.detach().to(dtype)
+    z = k.elu(calls, x, alpha)
+    yield "elu", z, expected.detach()
+    yield from zip(["gradient of elu"] * 2, k.elu_backward(calls, x, z, dz.to(dtype), alpha, True), slopes, strict=True)
+
+
+def _alpha() -> Tensor:
+    return torch.tensor([0.5, -0.25, 0.0], dtype=torch.float64, requires_grad=True)
 
 
 def _activated(y: Tensor, kind: k.Kind, alpha: Tensor) -> Tensor:

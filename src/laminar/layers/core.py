@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from laminar import initializers
 from laminar.errors import ArgumentError, ShapeError, complaint
+from laminar.kernels import switch
+from laminar.kernels.functions import dense as one_pass_dense
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.base import Layer
@@ -19,6 +21,9 @@ from laminar.names import unknown_name
 from laminar.shapes import Shape, format_batch, format_shape, normalize_shape
 
 __all__ = ["Dense", "FeatureLayer", "Flatten", "Reshape", "WeightOptions", "WeightedLayer", "checked", "is_number", "positive"]
+
+
+_FEW, _MANY = 16, 512  # units and features between which a kernel reads the input faster than a matrix product
 
 
 class WeightOptions(TypedDict, total=False):
@@ -194,7 +199,9 @@ class Dense(FeatureLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, ..., units) from x of shape (B, ..., features)."""
-        return self.activate(F.linear(x, self.weight, self.bias))
+        few = x.dim() == 2 and len(self.weight) <= _FEW and x.shape[1] >= _MANY
+        linear = one_pass_dense if few and switch.serve(x, self.weight, self.bias) else F.linear
+        return self.activate(linear(x, self.weight, self.bias))
 
     def arithmetic(self, shape: Shape) -> Arithmetic:
         """Return the parameters: a weight for each unit and feature, a bias for each unit."""

@@ -34,3 +34,4 @@ static inline REAL fold(vec v) {
 #include "activation.h"
 #include "normalization.h"
 #include "convolution.h"
+#include "dense.h"
