@@ -32,7 +32,7 @@ def test_info_names_versions_device_and_threads() -> None:
     assert done.exit_code == 0
     lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
     assert lines["laminar"] == laminar.__version__
-    assert {"torch", "python", "device", "threads", "cpu", "bfloat16"} <= set(lines)
+    assert {"torch", "python", "device", "threads", "cpu", "kernels", "bfloat16"} <= set(lines)
 
 
 @pytest.mark.usefixtures("few_digits")
@@ -109,3 +109,12 @@ def test_a_study_draws_its_pictures_and_refuses_what_it_has_not(tmp_path: Path) 
     assert str(refused.exception) == (
         "laminar study mnist: expected no --pictures, received one: the study has none. Leave out --pictures."
     )
+
+
+def test_a_folder_for_the_output_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "elu.json"
+    done = runner.invoke(
+        cli.app, ["check", "laminar.layers:ReLU", "--input", "4", "--check", "contract", "--output", str(file)]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(file.read_text())

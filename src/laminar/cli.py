@@ -72,7 +72,7 @@ def check(
     shapes = [parse_shape(text) for text in input_shape]
     report = check_layer(load(target, arguments), *shapes, declares=declares or (), checks=only, skip=skip or (), onnx=onnx)
     if output is not None:
-        output.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        _write(report.to_dict(), output)
     if not report.passed:
         raise typer.Exit(1)
 
@@ -98,7 +98,7 @@ def _compared(file: str, given: dict[str, Any], output: Path | None, report: Pat
     arguments = study_arguments(file, "comparison", compare, "laminar compare FILE")
     result = compare(**arguments | {key: value for key, value in given.items() if value is not None})
     if output is not None:
-        output.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+        _write(result.to_dict(), output)
     if report is not None:
         typer.echo(str(result.report(report)))
     return result
@@ -135,12 +135,18 @@ def tune(
     result = search(**arguments | {key: value for key, value in given.items() if value is not None})
     typer.echo(f"\n{result}")
     if output is not None:
-        output.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+        _write(result.to_dict(), output)
     if pictures is not None:
         from laminar import plots
 
         drawn = {"trials": plots.trials, "slices": plots.slices, "importance": plots.importance}
         _save({name: draw(result) for name, draw in drawn.items()}, pictures)
+
+
+def _write(values: Any, file: Path) -> None:
+    """Write values as JSON; a folder that is not there is made: a long training is not to end on that."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def _save(drawn: dict[str, Figure], folder: Path) -> None:
@@ -162,6 +168,9 @@ def info() -> None:
 def _information() -> dict[str, str]:
     import torch
 
+    from laminar.kernels.library import reason_without
+
+    without = reason_without()
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     yes_no = {True: "yes", False: "no"}
     backends = torch.backends
@@ -172,6 +181,7 @@ def _information() -> dict[str, str]:
         "device": f"cuda: {', '.join(devices)}" if devices else "cpu (no CUDA device found)",
         "threads": f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} operations at a time",
         "cpu": f"vector instructions {backends.cpu.get_cpu_capability()}, oneDNN {yes_no[backends.mkldnn.is_available()]}",
+        "kernels": "Laminar's own, compiled for this processor" if without is None else f"torch's alone: {without}",
         "bfloat16": yes_no[torch.cuda.is_bf16_supported()] + " on the GPU" if devices else "by autocast on the CPU",
     }
 
@@ -219,7 +229,7 @@ def study(
         outcomes = module.study(report=typer.echo, **given)
         typer.echo("\n" + module.table(outcomes))
         if output is not None:
-            output.write_text(json.dumps(module.as_rows(outcomes), indent=1) + "\n", encoding="utf-8")
+            _write(module.as_rows(outcomes), output)
     else:
         outcomes = _compared(module.__name__, given, output)
     if pictures is not None:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from laminar.errors import UnknownNameError
 
-__all__ = ["Registry", "canonical", "unknown_name"]
+__all__ = ["Registry", "canonical", "closest", "unknown_name"]
 
 T = TypeVar("T")
 
@@ -29,10 +29,20 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     optimizer 'adan' is unknown. Did you mean 'adam'? Known: adam, sgd.
     """
     names = sorted(set(known))
-    by_canonical = {canonical(n): n for n in names}
-    close = difflib.get_close_matches(canonical(str(name)), by_canonical, n=1, cutoff=0.6)
-    hint = f" Did you mean {by_canonical[close[0]]!r}?" if close else ""
+    close = closest(str(name), names)
+    hint = f" Did you mean {close!r}?" if close else ""
     return UnknownNameError(f"{kind} {name!r} is unknown.{hint} Known: {', '.join(names)}.")
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that looks most like `name`; None if none does.
+
+    >>> closest("adan", ["adam", "sgd"]), closest("turbo", ["adam", "sgd"])
+    ('adam', None)
+    """
+    by_canonical = {canonical(n): n for n in known}
+    found = difflib.get_close_matches(canonical(name), by_canonical, n=1, cutoff=0.6)
+    return by_canonical[found[0]] if found else None
 
 
 class Registry(Mapping[str, T], Generic[T]):

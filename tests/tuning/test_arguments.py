@@ -32,6 +32,11 @@ ERRORS: list[tuple[dict[str, Any], type[LaminarError], str]] = [
      'Pass shuffle="epoch".'),
     ({"metric": "quality"}, ArgumentError, "tune(direction=): expected \"min\" or \"max\", because 'quality' does not tell which is better, "
      'received "auto". Pass direction="max" where larger is better.'),
+    ({"metric": "accurcy"}, ArgumentError, "tune(direction=): expected \"min\" or \"max\", because 'accurcy' does not tell which is better, "
+     'received "auto". Pass direction="max" where larger is better, or metric="accuracy" if that is meant.'),
+    ({"name": ""}, ArgumentError, "tune(name=): expected a name or None, received ''. Pass name=\"rates\", or leave it out."),
+    ({"confirm": -1}, ArgumentError, "tune(confirm=): expected how many pairs of seeds, 0 for none, received -1. Pass confirm=10."),
+    ({"confirm": 2.5}, ArgumentError, "tune(confirm=): expected how many pairs of seeds, 0 for none, received 2.5. Pass confirm=10."),
     ({"validation_split": 0.2}, ArgumentError, "tune(validation_split=): expected none: the search gives it to fit itself, received float. "
      "Split the data before, and pass validation=(x, y)."),
     ({"confirm": 6}, ArgumentError, "tune(confirm=): expected default parameters to compare the winner with, received none. "
@@ -73,6 +78,12 @@ def test_what_build_returns_is_looked_at() -> None:
     def uncompiled(trial: Any) -> Any:
         return lm.Sequential([lm.layers.Dense(2)])
 
+    with pytest.raises(ArgumentError) as e:
+        tuned(build=3)
+    assert str(e.value) == (
+        "tune(build=): expected a function of a trial that returns a compiled network, received int. "
+        "Pass the function itself, without brackets."
+    )
     with pytest.raises(ArgumentError, match=r"^tune\(build\): expected a compiled network, received NoneType"):
         tuned(lambda trial: None, default={})
     with pytest.raises(NotCompiledError, match=r"^tune\(build\): expected a compiled network, received one without a loss"):

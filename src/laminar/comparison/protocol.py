@@ -11,7 +11,8 @@ from laminar import seeding
 from laminar.callbacks.monitor import Monitor, number
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
-from laminar.names import unknown_name
+from laminar.metrics import METRICS
+from laminar.names import closest, unknown_name
 
 __all__ = ["Contrast", "Protocol", "Stop", "larger_is_better", "make_protocol"]
 
@@ -167,7 +168,8 @@ def larger_is_better(who: str, metric: Any, direction: Any) -> bool:
         return Monitor(who, metric, direction).larger
     except ArgumentError:
         expected = f'"min" or "max", because {metric!r} does not tell which is better'
-        fix = 'Pass direction="max" where larger is better'
+        meant = closest(metric, METRICS)
+        fix = 'Pass direction="max" where larger is better' + (f', or metric="{meant}" if that is meant' if meant else "")
         raise ArgumentError(complaint(f"{who}(direction=)", expected=expected, received='"auto"', fix=fix)) from None
 
 

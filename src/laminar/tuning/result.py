@@ -202,7 +202,7 @@ class Tuning:
     @property
     def _headline(self) -> str:
         ended = ", ".join(f"{count} {status}" for status, count in self.counts.items())
-        told = f"{len(self.trials)} trials ({ended})"
+        told = f"{len(self.trials)} trial{'' if len(self.trials) == 1 else 's'} ({ended})"
         if not self.counts.get("finished"):
             return f"No trial has finished: {told}."
         value = units_of(self.search.metric).value(self.best_value)

@@ -18,6 +18,7 @@ from laminar.comparison.processes import Report, run_job
 from laminar.comparison.protocol import larger_is_better
 from laminar.comparison.store import Store, shared_store
 from laminar.comparison.task import as_triple, drawn, made
+from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.model import Model
 from laminar.tuning.attempt import Search
@@ -116,6 +117,7 @@ def tune(
     """
     fit = checked_fit("tune", fit, _TAKEN, inspect.signature(tune).parameters.keys() - {"fit"})
     count, crew = arguments.whole_numbers("tune", trials=trials, workers=workers)
+    _check_rest(build, name, confirm)
     root = arguments.seed_of("tune(seed=)", seed) or 0
     check_sampler(sampler)
     check_pruner(pruner)
@@ -136,6 +138,18 @@ def tune(
     if confirm and result.counts.get("finished"):
         result.confirm(confirm, test=test, margin=margin, workers=crew, verbose=min(verbose, 1))
     return result
+
+
+def _check_rest(build: Any, name: Any, confirm: Any) -> None:
+    if not callable(build):
+        expected, fix = "a function of a trial that returns a compiled network", "Pass the function itself, without brackets"
+        raise ArgumentError(complaint("tune(build=)", expected=expected, received=type(build).__name__, fix=fix))
+    if name is not None and not (isinstance(name, str) and name):
+        fix = 'Pass name="rates", or leave it out'
+        raise ArgumentError(complaint("tune(name=)", expected="a name or None", received=repr(name), fix=fix))
+    if isinstance(confirm, bool) or not isinstance(confirm, int) or confirm < 0:
+        expected, fix = "how many pairs of seeds, 0 for none", "Pass confirm=10"
+        raise ArgumentError(complaint("tune(confirm=)", expected=expected, received=repr(confirm), fix=fix))
 
 
 def _rehearse(search: Search) -> None:
