@@ -317,6 +317,9 @@ CASES: dict[str, tuple[Callable[[], Any], type[LaminarError], str]] = {
         "fit(callbacks=): expected instances of laminar.Callback, received a function. Derive its class from laminar.Callback."),
     "class without a weight": (lambda: fit(class_weight={0: 1.0, 1: 2.0}), ArgumentError,
         "fit(class_weight=): expected a weight for every class in y, received none for class 2. Add 2: 1.0."),
+    "class weights by a word": (lambda: fit(class_weight="balanced"), ArgumentError,
+        "fit(class_weight=): expected class number -> weight, or a weight for each class, received 'balanced'. "
+        "Pass class_weight={0: 1.0, 1: 2.0}."),
     "class weights of a regression": (lambda: fit(y=np.linspace(0, 1, 20), model=dense(1, "mse"), class_weight={0: 1.0}), ArgumentError,
         "fit(class_weight=): expected one class number for each observation in y, received labels of shape (20, 1) and dtype torch.float32. Pass sample_weight instead."),
     "weights of another length": (lambda: fit(sample_weight=np.ones(3)), DataError,

@@ -177,8 +177,12 @@ def same_length(parts: Mapping[str, int]) -> None:
 
 def _class_weights(class_weight: ClassWeight, y: Tensor) -> Tensor:
     """Return the weight of each observation's class, (N,); y is (N,), or (N, 1) with zeros and ones."""
-    pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
-    table = {int(k): float(v) for k, v in pairs}
+    try:
+        pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
+        table = {int(k): float(v) for k, v in pairs}
+    except (TypeError, ValueError) as error:
+        expected, fix = "class number -> weight, or a weight for each class", "Pass class_weight={0: 1.0, 1: 2.0}"
+        raise ArgumentError(complaint("fit(class_weight=)", expected=expected, received=repr(class_weight), fix=fix)) from error
     if y.is_floating_point() and y.numel() == len(y) and bool(((y == 0) | (y == 1)).all()):
         y = y.reshape(-1).long()
     if y.is_floating_point() or y.dim() != 1:
