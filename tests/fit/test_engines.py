@@ -13,6 +13,7 @@ import laminar as lm
 from laminar import layers as L
 from laminar.callbacks import ReduceLROnPlateau
 from laminar.kernels.library import library, reason_without
+from laminar.layers import batchnorm
 from laminar.optimizers import SGD, SGDM, Adam
 from laminar.schedules import CosineDecay
 from laminar.seeding import seed_all
@@ -20,6 +21,12 @@ from laminar.seeding import seed_all
 pytestmark = pytest.mark.skipif(library(torch.float32) is None, reason=f"no kernels here: {reason_without()}")
 
 IMAGES, BATCH, STEPS = 80, 16, 50
+
+
+@pytest.fixture(autouse=True)
+def small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernels be used on images that are cheap to test with."""
+    monkeypatch.setattr(batchnorm, "_LEAST", 1)
 
 
 class Swish(L.Layer):

@@ -91,7 +91,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def network(*behind: nn.Module) -> lm.Sequential:
-    model = lm.Sequential([L.Conv2D(6, 5), L.BatchNormalization(), *behind, L.Flatten(), L.Dense(3)])
+    model = lm.Sequential([L.Conv2D(8, 5), L.BatchNormalization(), *behind, L.Flatten(), L.Dense(3)])
     return model
 
 

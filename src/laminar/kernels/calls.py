@@ -18,6 +18,7 @@ __all__ = [
     "affine",
     "convolve",
     "convolve_backward",
+    "declare",
     "dense",
     "dense_backward",
     "elu",
@@ -69,17 +70,35 @@ class Statistics:
     shift: Tensor
 
 
-def _at(t: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if t is None else t.data_ptr())
+_ARGUMENTS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "i": ctypes.c_int, "d": ctypes.c_double}
+_SIGNATURES = {
+    "elu_forward": "pppnnni",
+    "elu_backward": "ppppppnnni",
+    "normalize_forward": "ppppppppppp" + "nnn" + "iddi",
+    "affine_forward": "ppppp" + "nnn" + "ii",
+    "normalize_backward": "pppppppp" + "pppp" + "nnn" + "ii",
+    "convolve_forward": "pppp" + "nnnnnnn" + "i",
+    "convolve_backward": "pppp" + "nnnnnnn" + "i",
+    "dense_forward": "pppp" + "nnn" + "i",
+    "dense_backward": "pppppp" + "nnn" + "i",
+}
+"""Function of source/ -> its arguments: pointers, sizes, ints, doubles. Told once, so that a call converts plain numbers."""
 
 
-def _sizes(*numbers: int) -> list[ctypes.c_int64]:
-    return [ctypes.c_int64(n) for n in numbers]
+def declare(calls: Any) -> None:
+    """Tell ctypes what the functions of the library take."""
+    for name, signature in _SIGNATURES.items():
+        function = getattr(calls, name)
+        function.argtypes, function.restype = [_ARGUMENTS[letter] for letter in signature], None
 
 
-def _rows(x: Tensor) -> list[ctypes.c_int64]:
+def _at(t: Tensor | None) -> int | None:
+    return None if t is None else t.data_ptr()
+
+
+def _rows(x: Tensor) -> tuple[int, int, int]:
     """Return observations, channels and positions of x (B, C, ...)."""
-    return _sizes(x.shape[0], x.shape[1], math.prod(x.shape[2:]))
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
 
 
 def elu(calls: Any, x: Tensor, alpha: Tensor) -> Tensor:
@@ -105,7 +124,7 @@ def normalize(
     found = Statistics(*(x.new_empty(channels, dtype=d) for d in (torch.float64, torch.float64, x.dtype, x.dtype)))
     mean, variance = how.running or (None, None)
     noted = [_at(t) for t in (found.mean, found.inverse, found.scale, found.shift)]
-    settings = [int(how.kind), ctypes.c_double(how.momentum), ctypes.c_double(how.epsilon), torch.get_num_threads()]
+    settings = [int(how.kind), how.momentum, how.epsilon, torch.get_num_threads()]
     read = [_at(t) for t in (x, weight, bias, alpha)]
     calls.normalize_forward(*read, _at(z), _at(mean), _at(variance), *noted, *_rows(x), *settings)
     return z, found
@@ -144,7 +163,7 @@ def convolve(calls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     """Return the convolution of x (B, C, H, W) with weight (F, C, h, w), of stride 1, without padding, plus bias (F,)."""
     (n, _, height, width), (filters, _, h, w) = x.shape, weight.shape
     y = x.new_empty(n, filters, height - h + 1, width - w + 1)
-    numbers = [*_sizes(*x.shape, *_kernel(weight)), torch.get_num_threads()]
+    numbers = [*x.shape, *_kernel(weight), torch.get_num_threads()]
     calls.convolve_forward(_at(x), _at(weight), _at(bias), _at(y), *numbers)
     return y
 
@@ -154,7 +173,7 @@ def convolve_backward(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of weight (F, C, h, w) and bias (F,), of those that are needed."""
     dw, db = torch.empty_like(weight), weight.new_empty(len(weight)) if needed[1] else None
-    numbers = [*_sizes(*x.shape, *_kernel(weight)), torch.get_num_threads()]
+    numbers = [*x.shape, *_kernel(weight), torch.get_num_threads()]
     calls.convolve_backward(_at(x), _at(dy), _at(dw), _at(db), *numbers)
     return dw if needed[0] else None, db
 
@@ -162,7 +181,7 @@ def convolve_backward(
 def dense(calls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x (B, features) times weight (units, features) transposed, plus bias (units,)."""
     y = x.new_empty(len(x), len(weight))
-    numbers = [*_sizes(*x.shape, len(weight)), torch.get_num_threads()]
+    numbers = [*x.shape, len(weight), torch.get_num_threads()]
     calls.dense_forward(_at(x), _at(weight), _at(bias), _at(y), *numbers)
     return y
 
@@ -173,7 +192,7 @@ def dense_backward(
     """Return the gradients of x (B, features), weight (units, features) and bias (units,), of those that are needed."""
     like = (x, weight, weight[:, 0])
     made = [t.new_empty(t.shape) if need else None for t, need in zip(like, needed, strict=True)]
-    numbers = [*_sizes(*x.shape, len(weight)), torch.get_num_threads()]
+    numbers = [*x.shape, len(weight), torch.get_num_threads()]
     calls.dense_backward(_at(x), _at(dy), _at(weight), *map(_at, made), *numbers)
     return made[0], made[1], made[2]
 

@@ -21,6 +21,7 @@ import torch
 
 from laminar.atomic import replacing
 from laminar.cache import cache_folder
+from laminar.kernels.calls import declare
 from laminar.kernels.trust import first_disagreement
 
 __all__ = ["library", "reason_without"]
@@ -67,6 +68,7 @@ def _loaded(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str | None]:
         if dtype not in _REALS:
             raise _Without("they are made for float32 and float64")
         calls = _built(_REALS[dtype])
+        declare(calls)
         wrong = first_disagreement(calls, dtype)
         if wrong is not None:
             raise _Without(f"this compiler's {wrong} does not agree with torch's")

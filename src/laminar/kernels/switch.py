@@ -13,7 +13,7 @@ from laminar.kernels.library import library
 
 __all__ = ["enabled", "serve", "wanted"]
 
-_LEAST = 1 << 14  # numbers; below it the call costs more than the passes over memory that it saves
+_LEAST = 1 << 14  # numbers; a call costs some fifty microseconds more than one of torch's own
 
 
 class _Switch(threading.local):
@@ -46,14 +46,15 @@ def wanted() -> bool:
     return _switch.on
 
 
-def serve(x: Tensor, *others: Tensor | None) -> bool:
+def serve(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
     """Return whether the kernels are to be used for x, and can be.
 
     Args:
         x: the input of a layer.
         *others: what else the kernel reads: of x's dtype, contiguous, on the CPU as well, or None.
+        least: numbers in x that a call is worth its while for.
     """
-    if torch.compiler.is_compiling() or not _switch.on or x.numel() < _LEAST:
+    if torch.compiler.is_compiling() or not _switch.on or x.numel() < least:
         return False
     tensors = [x, *(t for t in others if t is not None)]
     return all(map(_plain, tensors)) and all(t.dtype == x.dtype for t in tensors) and _here(x.dtype)

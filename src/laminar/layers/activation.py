@@ -147,6 +147,7 @@ def _from_zero(where: str, value: float, fix: str) -> float:
     return float(value)
 
 
+_LEAST = 1 << 11  # numbers that one pass in place of several is worth a call for, measured
 _LEARNS = "Pass negative_slope=0.1, say; PReLU learns one for each channel"
 
 
@@ -381,7 +382,7 @@ class ELU(Layer):
 
     def _dispatch(self, *inputs: Any, **kwargs: Any) -> Any:
         x = inputs[0] if len(inputs) == 1 and not kwargs else None
-        if isinstance(x, Tensor) and x.dim() > 2 and switch.serve(x, self.alpha):
+        if isinstance(x, Tensor) and x.dim() > 2 and switch.serve(x, self.alpha, least=_LEAST):
             return one_pass_elu(x, self.alpha)
         return super()._dispatch(*inputs, **kwargs)
 

@@ -21,6 +21,7 @@ from laminar.shapes import Shape
 __all__ = ["BatchNormalization", "BatchOptions"]
 
 _SHORTEST = 16  # positions of a channel that a kernel is worth its while for
+_LEAST, _LEAST_WITH_ELU = 1 << 17, 1 << 11  # numbers in a batch, measured: torch needs many passes for an ELU
 
 
 class BatchOptions(ScaleOptions, total=False):
@@ -133,8 +134,10 @@ class BatchNormalization(ChannelNormalization):
             kind: of the activation behind it.
             alpha: of an ELU, (C,).
         """
+        if self.axis != 1 or x.dim() < 3 or len(x) * x.shape[1] > x.numel() // _SHORTEST:
+            return None
         known = (self.weight, self.bias, self.running_mean, self.running_var, alpha)
-        if self.axis != 1 or x.dim() < 3 or len(x) * x.shape[1] > x.numel() // _SHORTEST or not switch.serve(x, *known):
+        if not switch.serve(x, *known, least=_LEAST_WITH_ELU if kind == Kind.ELU else _LEAST):
             return None
         if self._takes_the_batch_s(x):
             how = Normalization((self.running_mean, self.running_var), 1 - self.momentum, self.epsilon, kind)
