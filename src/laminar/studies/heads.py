@@ -93,8 +93,8 @@ HEADS: Mapping[str, Callable[[], list[Layer]]] = {
 def network(head: str) -> Sequential:
     """Return a residual network of ten convolutions with one of the `HEADS`, compiled.
 
-    A convolution of stride 2, two blocks of 16 filters on maps of 16, two of 32 filters on maps of 8. The learning rate falls to
-    zero: at a constant one, what a run ends with depends on its last steps, and the seeds differ by four points.
+    A convolution of stride 2, two blocks of 16 filters on maps of 16, two of 32 filters on maps of 8. The learning rate falls
+    to zero: at a constant one, what a run ends with depends on its last steps, and the seeds differ by four points.
 
     >>> network("global average").build((3, 32, 32), seed=0).output_shape
     (10,)
