@@ -76,7 +76,7 @@ class MovingAverage(Layer):
         return positions @ weights
 
 
-_EPOCHS, _BATCH = 3, 128
+_EPOCHS, _BATCH = 2, 128
 _SAMPLE = 200 * _BATCH
 
 HEADS: Mapping[str, Callable[[], list[Layer]]] = {
@@ -117,7 +117,7 @@ def network(head: str) -> Sequential:
 
 
 def comparison() -> dict[str, Any]:
-    """Return the arguments of `lm.compare`: five heads against global average pooling, three epochs on half of the images.
+    """Return the arguments of `lm.compare`: five heads against global average pooling, two epochs on half of the images.
 
     Every pair draws its own 25,600 of the 50,000 training images, so that the data vary from run to run, too.
 
