@@ -99,7 +99,7 @@ def test_a_cache_that_cannot_be_written_costs_a_compilation_only(afresh: Path) -
         ("y > 0 ? y : below", "y > 0 ? y : below * (REAL)1.001", "normalization with ELU"),
         ("tilt = (REAL)(sums[1]", "tilt = (REAL)(0.999 * sums[1]", "gradient of a normalization with IDENTITY"),
         ("second[k] += d2 * v", "second[k] += d1 * v", "gradient of a kernel"),
-        ("sums[f][v] += in[v] * weight", "sums[f][v] -= in[v] * weight", "convolution"),
+        ("sums[f][v] += in[v] * weights[t][f]", "sums[f][v] -= in[v] * weights[t][f]", "convolution"),
     ],
 )
 def test_kernels_that_compute_something_else_are_not_used(

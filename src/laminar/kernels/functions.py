@@ -14,10 +14,13 @@ from laminar.kernels import calls
 from laminar.kernels.calls import Kind, Normalization, Statistics
 from laminar.kernels.library import library
 
-__all__ = ["WIDEST", "batch_norm", "convolution", "dense", "elu", "scale_and_shift"]
+__all__ = ["MOST", "WIDEST", "batch_norm", "convolution", "dense", "elu", "scale_and_shift"]
 
 WIDEST = 7
-"""Columns of the widest kernel that `convolution` takes; source/convolution.h has the same number."""
+"""Columns of the widest kernel that `convolution` takes; source/convolution.h has the same number, and the next one."""
+
+MOST = 256
+"""Numbers of the largest kernel that it takes, over all channels."""
 
 
 def _twice_differentiable(
@@ -135,7 +138,7 @@ class _Convolution(torch.autograd.Function):
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the convolution of x (B, C, H, W) with weight (F, C, h, w), stride 1, no padding, plus bias (F,).
 
-    It is for few channels C, and w at most `WIDEST`.
+    It is for few channels C; w is at most `WIDEST`, and C h w at most `MOST`.
     """
     y: Tensor = _Convolution.apply(x, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return y

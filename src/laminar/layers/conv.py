@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from laminar.errors import ShapeError, complaint
 from laminar.kernels import switch
-from laminar.kernels.functions import WIDEST, convolution
+from laminar.kernels.functions import MOST, WIDEST, convolution
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.axes import SpatialLayer, channels_last_fix
 from laminar.layers.core import WeightedLayer, WeightOptions, positive
@@ -200,7 +200,7 @@ def _conv2d(
     groups: int,
 ) -> Tensor:
     """Return torch's conv2d, or the kernel's where it is faster: over few channels, with kernels that are moved one by one."""
-    narrow = x.dim() == 4 and groups == 1 and x.shape[1] <= _FEW and weight.shape[-1] <= WIDEST
+    narrow = x.dim() == 4 and groups == 1 and x.shape[1] <= _FEW and weight.shape[-1] <= WIDEST and weight[0].numel() <= MOST
     if narrow and stride == dilation == (1, 1) and switch.serve(x, weight, bias):
         rows, columns = padding
         return convolution(F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, weight, bias)
