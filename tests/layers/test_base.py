@@ -450,7 +450,11 @@ def test_sub_layers_with_parameters_and_a_backward() -> None:
     )
 
 
-@pytest.mark.parametrize("layer", [L.Dense(2), L.Dense(2).eval(), L.Activation("relu"), L.MaxPooling2D(2)])
+@pytest.mark.parametrize(
+    "layer",
+    [L.Dense(2), L.Dense(2).eval(), L.Activation("relu"), L.MaxPooling2D(2), L.Conv2D(2, 3), L.BatchNormalization(), L.ELU()],
+    ids=lambda layer: layer.name,
+)
 @pytest.mark.parametrize("built", [False, True])
 def test_arrays_are_no_tensors(layer: L.Layer, built: bool) -> None:
     if built:

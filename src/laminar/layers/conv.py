@@ -200,7 +200,14 @@ def _conv2d(
     groups: int,
 ) -> Tensor:
     """Return torch's conv2d, or the kernel's where it is faster: over few channels, with kernels that are moved one by one."""
-    narrow = x.dim() == 4 and groups == 1 and x.shape[1] <= _FEW and weight.shape[-1] <= WIDEST and weight[0].numel() <= MOST
+    narrow = (
+        isinstance(x, Tensor)
+        and x.dim() == 4
+        and groups == 1
+        and x.shape[1] <= _FEW
+        and weight.shape[-1] <= WIDEST
+        and weight[0].numel() <= MOST
+    )
     if narrow and stride == dilation == (1, 1) and switch.serve(x, weight, bias):
         rows, columns = padding
         return convolution(F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, weight, bias)
