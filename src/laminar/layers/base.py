@@ -436,7 +436,7 @@ class Layer(nn.Module):
                 z = self._dispatch(*inputs, **kwargs)
             else:
                 z = self._call_with_hooks(*inputs, **kwargs)
-        except (RuntimeError, IndexError, TypeError):
+        except (RuntimeError, IndexError, TypeError, AttributeError):
             # torch's word on it; if kind or shape of the input is to blame, the layer says so better
             refuse_arrays(self.label, inputs)
             self.check_input(*(tuple(t.shape[1:]) for t in inputs if isinstance(t, Tensor)))
