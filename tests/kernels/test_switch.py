@@ -122,6 +122,34 @@ def test_hooks_see_what_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(bool((z < -0.5).any()) for z in between)  # normalized, and no ELU of it
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "other"),
+    [
+        (L.Dense(4), (600,), (700,)),
+        (L.Conv2D(4, 5), (1, 40, 40), (2, 40, 40)),
+        (L.Conv2D(4, 5), (1, 40, 40), (1, 3, 4000)),
+        (L.BatchNormalization(), (4, 40, 40), (9, 40, 40)),
+        (L.ELU(), (4, 40, 40), (9, 40, 40)),
+    ],
+    ids=["dense", "convolution", "smaller than its kernel", "normalization", "elu"],
+)
+def test_a_shape_that_does_not_fit_is_an_error_and_no_memory_of_others(
+    layer: L.Layer, shape: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    layer(torch.zeros(2, *shape))
+    with switch.enabled(), pytest.raises((lm.errors.ShapeError, RuntimeError)):
+        layer(torch.zeros(64, *other))
+
+
+def test_a_tensor_that_torch_has_not_negated_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy = torch.view_as_complex(torch.randn(4, 4, 40, 40, 2)).conj().imag.contiguous()
+    assert not lazy.is_neg()
+    negated = torch._neg_view(lazy)
+    with switch.enabled():
+        assert switch.serve(lazy)
+        assert not switch.serve(negated)
+
+
 def test_eager_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(L.ELU())
     model.compile("sgd", "sparse_categorical_crossentropy", engine="eager")

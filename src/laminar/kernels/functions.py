@@ -132,6 +132,8 @@ class _Convolution(torch.autograd.Function):
         if of_x:  # of an input that is itself a layer's output: torch's is as good
             window: Any = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
             dx, _, _ = torch.ops.aten.convolution_backward(dy, x, weight, None, *window, [True, False, False])
+        if not any(needed):
+            return dx, None, None
         return dx, *calls.convolve_backward(library(x.dtype), x, dy.contiguous(), weight, (needed[0], needed[1]))
 
 

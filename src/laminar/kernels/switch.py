@@ -27,8 +27,8 @@ _switch = _Switch()
 def enabled(on: bool = True) -> Iterator[None]:
     """Let layers use the kernels inside, in this thread; with False, let them not.
 
-    It is for code that differentiates once: training steps, evaluation. The kernels have no second derivatives, and cannot be
-    traced, batched by `vmap` or differentiated forward.
+    It is for training steps and evaluation. The kernels cannot be traced, batched by `vmap` or differentiated forward, and stay
+    out of that by themselves. They go by the shapes that they are told: who calls them makes sure that these fit one another.
 
     >>> with enabled():
     ...     wanted()
@@ -61,7 +61,10 @@ def serve(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
 
 
 def _plain(t: Tensor) -> bool:
-    return type(t) in (Tensor, nn.Parameter, nn.Buffer) and t.device.type == "cpu" and t.is_contiguous()
+    """Return whether the numbers of t lie in memory, one after the other, as they are."""
+    if type(t) not in (Tensor, nn.Parameter, nn.Buffer) or t.device.type != "cpu" or t.layout != torch.strided:
+        return False
+    return t.is_contiguous() and not t.is_neg()
 
 
 def _here(dtype: torch.dtype) -> bool:

@@ -382,7 +382,12 @@ class ELU(Layer):
 
     def _dispatch(self, *inputs: Any, **kwargs: Any) -> Any:
         x = inputs[0] if len(inputs) == 1 and not kwargs else None
-        if isinstance(x, Tensor) and x.dim() > 2 and switch.serve(x, self.alpha, least=_LEAST):
+        if (
+            isinstance(x, Tensor)
+            and x.dim() > 2
+            and x.shape[1] == len(self.alpha)
+            and switch.serve(x, self.alpha, least=_LEAST)
+        ):
             return one_pass_elu(x, self.alpha)
         return super()._dispatch(*inputs, **kwargs)
 

@@ -134,7 +134,9 @@ class BatchNormalization(ChannelNormalization):
             kind: of the activation behind it.
             alpha: of an ELU, (C,).
         """
-        if self.axis != 1 or not isinstance(x, Tensor) or x.dim() < 3 or len(x) * x.shape[1] > x.numel() // _SHORTEST:
+        if self.axis != 1 or not isinstance(x, Tensor) or x.dim() < 3 or x.shape[1] != len(self.running_mean):
+            return None
+        if len(x) * x.shape[1] > x.numel() // _SHORTEST:
             return None
         known = (self.weight, self.bias, self.running_mean, self.running_var, alpha)
         if not switch.serve(x, *known, least=_LEAST_WITH_ELU if kind == Kind.ELU else _LEAST):

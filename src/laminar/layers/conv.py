@@ -203,14 +203,16 @@ def _conv2d(
     narrow = (
         isinstance(x, Tensor)
         and x.dim() == 4
+        and x.shape[1] == weight.shape[1] <= _FEW
         and groups == 1
-        and x.shape[1] <= _FEW
         and weight.shape[-1] <= WIDEST
         and weight[0].numel() <= MOST
     )
     if narrow and stride == dilation == (1, 1) and switch.serve(x, weight, bias):
         rows, columns = padding
-        return convolution(F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, weight, bias)
+        padded = F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
+        if all(n >= k for n, k in zip(padded.shape[2:], weight.shape[2:], strict=True)):
+            return convolution(padded, weight, bias)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 

@@ -199,7 +199,8 @@ class Dense(FeatureLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, ..., units) from x of shape (B, ..., features)."""
-        few = isinstance(x, Tensor) and x.dim() == 2 and len(self.weight) <= _FEW and x.shape[1] >= _MANY
+        units, features = self.weight.shape
+        few = isinstance(x, Tensor) and x.dim() == 2 and x.shape[1] == features >= _MANY and units <= _FEW
         linear = one_pass_dense if few and switch.serve(x, self.weight, self.bias) else F.linear
         return self.activate(linear(x, self.weight, self.bias))
 
