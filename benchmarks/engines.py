@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/engines.py [--repeats 7] [--threads 1 2]
 
-Timed is `fit` on ten batches of 128 with everything it does. Repeats are interleaved, A B B A ...; medians and the lowest are told.
+Timed is `fit` on ten batches of 128 with everything it does. Repeats are interleaved, A B B A ...; medians and the lowest
+are told.
 """
 
 from __future__ import annotations
