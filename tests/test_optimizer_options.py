@@ -173,7 +173,7 @@ def test_only_what_was_set_is_printed_of_the_options() -> None:
             lambda: SGD(momentun=0.9),  # type: ignore[call-arg]
             UnknownNameError,
             "SGD: argument 'momentun' is unknown. Did you mean 'momentum'? Known: clipnorm, clipvalue, decay, ema_momentum, "
-            "ema_overwrite_frequency, global_clipnorm, learning_rate, momentum, nesterov, use_ema, weight_decay.",
+            "ema_overwrite_frequency, global_clipnorm, gradient_accumulation_steps, learning_rate, momentum, nesterov, use_ema, weight_decay.",
         ),
         (
             lambda: SGD(clipnorm=0.0),

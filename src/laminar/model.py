@@ -201,7 +201,7 @@ class Model(Network):
         run = Run(
             self,
             pace,
-            plan.step(pace.optimizer),
+            plan.step(pace),
             batches,
             plan.recorder(),
             validate,

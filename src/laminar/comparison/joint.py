@@ -75,7 +75,7 @@ class Joint:
         self.optimizer = self._pace.optimizer
         self.stacked = Stacked(models)
         self.stacked.take_over(self.optimizer)
-        self._step = step_of_all(self.stacked, recipe.loss, head, self.optimizer)
+        self._step = step_of_all(self.stacked, recipe.loss, head, self._pace)
         self._options = bound[0]
         self.history = History()
         self._recorders = self._fresh_recorders()

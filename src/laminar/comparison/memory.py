@@ -56,12 +56,12 @@ def step_memory(
         )
         order = Order(batch_size, shuffle="once")  # so that the batch is cut out as in training, and no part of all the data
         batches = copied._batches(data, order, recipe.device, class_weight=class_weight)
-        optimizer = copied._learner.pace(recipe.optimizer, copied, "step_memory").optimizer
-        step = copied._plan(recipe, batches).step(optimizer)
+        pace = copied._learner.pace(recipe.optimizer, copied, "step_memory")
+        step = copied._plan(recipe, batches).step(pace)
         batch = next(iter(batches.epoch(1)))
         copied.train()
         step(batch)
-        held = [*copied.parameters(), *copied.buffers()], [dict(of_one) for of_one in optimizer.state.values()]
+        held = [*copied.parameters(), *copied.buffers()], [dict(of_one) for of_one in pace.optimizer.state.values()]
         known = [t for t in tree_leaves((held, batch.x, batch.y, batch.weight)) if isinstance(t, Tensor)]
         return _bytes(known) + counted(lambda: step(batch), known)
 

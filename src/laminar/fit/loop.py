@@ -153,7 +153,6 @@ def _iterate(run: Run, state: State) -> None:
             raise
         add(loss, output, batch.y, batch.size, rate)
         state.iteration += 1
-        pace.iterations += 1
         for callback in each_batch:
             callback.on_batch_end(run.model, state)
         if (state.iteration % log_every == 0 or state.iteration == 1) and not _ends_epoch(run, state):
@@ -165,6 +164,7 @@ def _iterate(run: Run, state: State) -> None:
             run.progress.tick(state.epoch, state.iteration)
         if state.stop is not None:
             break
+    step.finish()
     run.progress.tick(state.epoch, state.iteration)
     _flush(run, state)
 

@@ -30,7 +30,8 @@ class Pace:
         description: what `compile` was told; with it come a schedule or a decay.
 
     Attributes:
-        iterations: steps taken, over all fits.
+        iterations: updates made, over all fits.
+        batches_an_update: how many batches give the gradient of one update.
         epochs: epochs begun and ended.
 
     >>> w, b = (nn.Parameter(torch.zeros(2)) for _ in range(2))
@@ -47,6 +48,7 @@ class Pace:
         rule = description if isinstance(description, Rule) else None
         self._schedule = rule.learning_rate if rule and isinstance(rule.learning_rate, Schedule) else None
         self._decay = rule.decay if rule else 0.0
+        self.batches_an_update = (rule.gradient_accumulation_steps if rule else None) or 1
         self._made = [list(group["params"]) for group in optimizer.param_groups]  # the groups before any factors
         self.iterations = self.epochs = 0
         self._epoch_began = 0  # after so many iterations
@@ -93,9 +95,9 @@ class Pace:
         return rate / share if isinstance(rate, Tensor) and share else self._read()
 
     def begin_epoch(self, steps: int | None) -> None:
-        """Note that an epoch begins, of so many steps (None where a stream does not tell)."""
+        """Note that an epoch begins, of so many batches (None where a stream does not tell)."""
         self._epoch_began = self.iterations
-        self._steps = steps or self._steps
+        self._steps = -(-steps // self.batches_an_update) if steps else self._steps
 
     def end_epoch(self) -> None:
         """Note that it has ended, also where it was cut short."""

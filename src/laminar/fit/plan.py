@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
@@ -13,8 +12,9 @@ from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches
 from laminar.fit.forward import Engine
 from laminar.fit.head import Head
+from laminar.fit.pace import Pace
 from laminar.fit.recorder import Recorder
-from laminar.fit.steps import Step, eager_step
+from laminar.fit.steps import EagerStep, Step, objective
 from laminar.losses import Loss
 from laminar.metrics import Metric
 
@@ -35,9 +35,9 @@ class OnePlan:
     def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric], engine: Engine) -> None:
         self._model, self._loss, self._head, self._metrics, self.engine = model, loss, head, metrics, engine
 
-    def step(self, optimizer: torch.optim.Optimizer) -> Step:
+    def step(self, pace: Pace) -> Step:
         """Return what is done with a batch in training."""
-        return eager_step(self._model, self._loss, self._head, optimizer, self.engine)
+        return EagerStep(objective(self._model, self._loss, self._head, self.engine), pace)
 
     def recorder(self) -> Recorder:
         """Return what keeps the figures of iterations."""

@@ -19,8 +19,9 @@ from laminar.fit.batches import Batches
 from laminar.fit.convert import Batch
 from laminar.fit.forward import Engine, forward, inference
 from laminar.fit.head import Head, find_head
+from laminar.fit.pace import Pace
 from laminar.fit.recorder import Figures, Recorder
-from laminar.fit.steps import Step
+from laminar.fit.steps import EagerStep, Step
 from laminar.losses.base import Loss, is_number
 from laminar.metrics import Metric
 
@@ -170,17 +171,9 @@ class SeveralPlan:
         total = torch.stack([part * weight for part, weight in zip(parts, self._goals.weights, strict=True)]).sum()
         return torch.stack([total, *parts]), outputs
 
-    def step(self, optimizer: torch.optim.Optimizer) -> Step:
+    def step(self, pace: Pace) -> Step:
         """Return what is done with a batch in training."""
-
-        def step(batch: Batch) -> tuple[Any, Any]:
-            optimizer.zero_grad()
-            values, outputs = self._run(batch)
-            values[0].backward()
-            optimizer.step()
-            return values.detach(), [z.detach() for z in outputs]
-
-        return step
+        return EagerStep(self._run, pace, lambda losses: losses[0])
 
     def recorder(self) -> Any:
         """Return what keeps the figures of iterations."""

@@ -19,8 +19,9 @@ from laminar.errors import ArgumentError, complaint
 from laminar.fit.convert import Batch
 from laminar.fit.dense_chain import AtOnce, dense_chain
 from laminar.fit.head import Head
+from laminar.fit.pace import Pace
 from laminar.fit.recorder import Figures, Recorder
-from laminar.fit.steps import Step, objective
+from laminar.fit.steps import EagerStep, Step, objective
 from laminar.losses import Loss
 
 __all__ = ["Recorders", "Stacked", "column", "step_of_all"]
@@ -109,32 +110,22 @@ class _Objective(nn.Module):
         return self._run(Batch(x, y, weight))
 
 
-def step_of_all(stacked: Stacked, loss: Loss, head: Head, optimizer: torch.optim.Optimizer) -> Step:
-    """Return what is done with a batch (S, B, ...): `eager_step` for each network, in one program.
+def step_of_all(stacked: Stacked, loss: Loss, head: Head, pace: Pace) -> Step:
+    """Return what is done with a batch (S, B, ...): `EagerStep` for each network, in one program.
 
     Args:
         stacked: the networks.
         loss: as `compile` was told.
         head: how to read the output of the first network.
-        optimizer: of the common tensors.
+        pace: of the common tensors.
 
     Returns:
-        a function whose loss is (S,), and whose output is (S, B, ...). A network that draws random numbers in training is
+        a step whose loss is (S,), and whose output is (S, B, ...). A network that draws random numbers in training is
         refused by it, with torch's RuntimeError: the draws would not be those of a training alone.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     tensors = {**stacked.parameters, **stacked.buffers}
     run = dense_chain(stacked.models[0], tensors, loss, head) or _by_vmap(stacked.models[0], tensors, loss, head)
-
-    def step(batch: Batch) -> tuple[Tensor, Tensor]:
-        for parameter in parameters:
-            parameter.grad = None
-        values, output = run(batch)
-        values.sum().backward()  # no network's loss depends on another's numbers: each gets the gradient of its own
-        optimizer.step()
-        return values.detach(), output.detach()
-
-    return step
+    return EagerStep(run, pace, Tensor.sum)  # no network's loss depends on another's numbers: each gets the gradient of its own
 
 
 def _by_vmap(model: nn.Module, tensors: dict[str, Tensor], loss: Loss, head: Head) -> AtOnce:

@@ -1,25 +1,39 @@
-"""One training step: forward, loss, backward, update."""
+"""One training step: forward, loss, backward, and the update where it is due."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from laminar.fit.convert import Batch
 from laminar.fit.forward import Engine, forward
 from laminar.fit.head import Head
+from laminar.fit.pace import Pace
+from laminar.fit.updates import Updates
 from laminar.losses import Loss
 
-__all__ = ["Step", "eager_step", "objective"]
+__all__ = ["EagerStep", "Objective", "Step", "objective"]
 
-Step: TypeAlias = Callable[[Batch], tuple[Tensor, Tensor]]
-"""Takes a batch that has targets; returns the loss () and the output (B, ...)."""
+Objective: TypeAlias = Callable[[Batch], tuple[Tensor, Any]]
+"""Takes a batch that has targets; returns the loss () and the output (B, ...), with their graph, and changes no parameter."""
 
 
-def objective(model: nn.Module, loss: Loss, head: Head, engine: Engine = "eager") -> Step:
+class Step(ABC):
+    """What is done with each batch in training. Whoever makes an update counts it: `pace.iterations` goes up by one."""
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> tuple[Any, Any]:
+        """Learn from a batch that has targets; return the loss () and the output (B, ...), without graph."""
+
+    def finish(self) -> None:  # noqa: B027  # most have nothing to do
+        """Let the gradients of batches that have made no update yet make one; called at the end of each epoch."""
+
+
+def objective(model: nn.Module, loss: Loss, head: Head, engine: Engine = "eager") -> Objective:
     """Return what is computed of a batch before anything is updated: the loss () and the output (B, ...), with their graph."""
     criterion = head.criterion(loss)
 
@@ -32,20 +46,32 @@ def objective(model: nn.Module, loss: Loss, head: Head, engine: Engine = "eager"
     return run
 
 
-def eager_step(model: nn.Module, loss: Loss, head: Head, optimizer: torch.optim.Optimizer, engine: Engine = "eager") -> Step:
-    """Return a step that runs operation by operation, as a hand-written PyTorch loop does, and updates the network.
+def _itself(loss: Tensor) -> Tensor:
+    return loss
 
-    What it returns is without graph.
+
+class EagerStep(Step):
+    """A step that runs operation by operation, as a hand-written PyTorch loop does.
+
+    Args:
+        run: what is computed of a batch.
+        pace: the optimizer, and when it steps.
+        whole: what is to be made small (), from the losses that `run` returns, where these are several.
     """
-    run = objective(model, loss, head, engine)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def step(batch: Batch) -> tuple[Tensor, Tensor]:
-        for parameter in parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping around it
+    def __init__(self, run: Objective, pace: Pace, whole: Callable[[Tensor], Tensor] = _itself) -> None:
+        self._run, self._whole = run, whole
+        self._updates = Updates(pace)
+
+    def __call__(self, batch: Batch) -> tuple[Any, Any]:
+        """See `Step`."""
+        for parameter in self._updates.parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping
             parameter.grad = None
-        value, output = run(batch)
-        value.backward()
-        optimizer.step()
-        return value.detach(), output.detach()
+        losses, output = self._run(batch)
+        self._whole(losses).backward()
+        self._updates.take(batch.size)
+        return losses.detach(), output.detach() if isinstance(output, Tensor) else tree_map(Tensor.detach, output)
 
-    return step
+    def finish(self) -> None:
+        """See `Step`."""
+        self._updates.finish()

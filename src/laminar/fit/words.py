@@ -27,10 +27,14 @@ _ELSEWHERE = {
         "Write compile(optimizers.Adam(learning_rate=0.001), ...), say",
     ),
     ("compile", "lr"): ("none: it is the optimizer's", "Write compile(optimizers.Adam(learning_rate=0.001), ...), say"),
+    ("fit", "accumulate_grad_batches"): (
+        "none: it is the optimizer's",
+        "Write compile(optimizers.Adam(gradient_accumulation_steps=4), ...), say",
+    ),
     ("fit", "steps_per_epoch"): ("none: an epoch is one pass over the data", "Leave it out"),
     ("fit", "initial_epoch"): ("none: a second fit goes on where the first one ended", "Leave it out"),
 }
-"""Words of Keras' methods: what is expected instead, and the fix."""
+"""Words of Keras' methods, and one of Lightning's: what is expected instead, and the fix."""
 
 
 def named_arguments(

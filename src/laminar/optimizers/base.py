@@ -53,7 +53,7 @@ class Rule(Settings, Optimizer):
     """What the named optimizers share: options, arguments checked, parameters grouped, the fast kernel where it is right.
 
     Args:
-        learning_rate: η: a number above 0, a schedule of `laminar.schedules`, or a function from iterations done to a rate.
+        learning_rate: η: a number above 0, a schedule of `laminar.schedules`, or a function from updates done to a rate.
         weight_decay: λ: the factor of an L2 penalty ½·λ·‖w‖² on weights, not on biases and scales; its gradient λ·w is
             added to the loss's. In `AdamW` and `Muon` it is decoupled from the gradient.
         decay: time-based: the rate after n iterations is η / (1 + decay·n). Callbacks may go on changing η.
@@ -62,7 +62,10 @@ class Rule(Settings, Optimizer):
         clipvalue: each number of each gradient is cut off at ± this.
         use_ema: keep a running mean of each parameter over the steps; at the end of `fit` it takes the parameter's place.
         ema_momentum: m in mean ← m·mean + (1 − m)·w, at least 0 and below 1; the first mean is the first step's w.
-        ema_overwrite_frequency: also put the means in place every so many iterations; None for never.
+        ema_overwrite_frequency: also put the means in place every so many updates; None for never.
+        gradient_accumulation_steps: k, to make one update in `fit` from the mean gradient of k batches, which is that of one
+            batch of their observations; None for an update from each. What is left at the end of an epoch makes an update of
+            its own. Rates, decay, clipping and means go by updates.
 
     Raises:
         ArgumentError: if an argument is out of its range, or two ways to clip are asked for.
@@ -86,6 +89,7 @@ class Rule(Settings, Optimizer):
     use_ema: bool = field(default=False, kw_only=True)
     ema_momentum: float = field(default=0.99, kw_only=True)
     ema_overwrite_frequency: int | None = field(default=None, kw_only=True)
+    gradient_accumulation_steps: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if callable(self.learning_rate):
@@ -106,6 +110,9 @@ class Rule(Settings, Optimizer):
         every = self.ema_overwrite_frequency
         if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1 or not self.use_ema):
             self._refuse("ema_overwrite_frequency", "a whole number of at least 1, with use_ema=True", "Leave it out")
+        batches = self.gradient_accumulation_steps
+        if batches is not None and (not isinstance(batches, int) or isinstance(batches, bool) or batches < 1):
+            self._refuse("gradient_accumulation_steps", "a whole number of at least 1, or None", "Pass 4")
         self._check()
 
     def _check(self) -> None:
