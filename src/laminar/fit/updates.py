@@ -58,7 +58,7 @@ class Updates:
         self._update()
 
     def _gather(self, size: int) -> None:
-        """Add the gradients, each batch counting by its size, relative to the first so that numbers stay as large as they are."""
+        """Add the gradients, each batch counting by its size; relative to the first, numbers stay as large as they are."""
         self._first = self._first or size
         self._batches, self._seen = self._batches + 1, self._seen + size
         found = {p: p.grad for p in self.parameters if p.grad is not None}
