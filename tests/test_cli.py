@@ -32,7 +32,7 @@ def test_info_names_versions_device_and_threads() -> None:
     assert done.exit_code == 0
     lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
     assert lines["laminar"] == laminar.__version__
-    assert {"torch", "python", "device", "threads", "cpu", "kernels", "bfloat16"} <= set(lines)
+    assert {"torch", "python", "device", "threads", "cpu", "kernels", "precision"} <= set(lines)
 
 
 @pytest.mark.usefixtures("few_digits")

@@ -168,6 +168,7 @@ def info() -> None:
 def _information() -> dict[str, str]:
     import torch
 
+    from laminar.fit.precision import automatic
     from laminar.kernels.library import reason_without
 
     without = reason_without()
@@ -182,7 +183,7 @@ def _information() -> dict[str, str]:
         "threads": f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} operations at a time",
         "cpu": f"vector instructions {backends.cpu.get_cpu_capability()}, oneDNN {yes_no[backends.mkldnn.is_available()]}",
         "kernels": "Laminar's own, compiled for this processor" if without is None else f"torch's alone: {without}",
-        "bfloat16": yes_no[torch.cuda.is_bf16_supported()] + " on the GPU" if devices else "by autocast on the CPU",
+        "precision": automatic("cuda" if devices else "cpu"),
     }
 
 

@@ -18,11 +18,12 @@ from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
 from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
 from laminar.fit.figures import Figures
-from laminar.fit.forward import Engine
+from laminar.fit.forward import Engine, Execution
 from laminar.fit.head import Head, find_axis, find_head
 from laminar.fit.learner import Learner
 from laminar.fit.loop import Run, train
 from laminar.fit.plan import OnePlan
+from laminar.fit.precision import Precision, computes_in_bfloat16, need_float32
 from laminar.fit.progress import make_progress
 from laminar.fit.several import Goals, OneOutput, SeveralPlan, make_goals
 from laminar.fit.state import History, Recipe
@@ -89,6 +90,7 @@ class Model(Network):
         loss_weights: Any = None,
         device: str | torch.device = "auto",
         engine: Engine = "auto",
+        precision: Precision = "float32",
     ) -> None:
         """Say how the network is to learn. Call it again to change that; the weights stay, the optimizer starts anew.
 
@@ -104,15 +106,20 @@ class Model(Network):
             device: "auto" (a GPU where there is one), or a torch device.
             engine: "auto" (on the CPU Laminar's own kernels where these are faster; the numbers are those of "eager" but for
                 rounding), or "eager" (torch's operations alone).
+            precision: "float32" (the dtype of the parameters, to be exact), "bfloat16" (convolutions, matrix products and the
+                like round their inputs to it, in training, evaluation and prediction; parameters, optimizer, loss and figures
+                stay float32), or "auto" (bfloat16 where it is faster: see `laminar info`).
 
         Raises:
             UnknownNameError: on an unknown name.
-            ArgumentError: if there is no loss, no such device, or two metrics of one name.
+            ArgumentError: if there is no loss, no such device, two metrics of one name, or bfloat16 is asked for a network
+                whose parameters are not float32.
         """
         if loss is None:
             fix = 'Pass loss="sparse_categorical_crossentropy", say'
             raise ArgumentError(complaint("compile(loss=)", expected="a loss", received="none", fix=fix))
-        place = arguments.device_of(device)
+        place, engine, precision = arguments.device_of(device), arguments.engine_of(engine), arguments.precision_of(precision)
+        need_float32(self, precision)
         names = () if self._graph is None else self._graph.output_names
         if len(names) > 1:
             self._goals = make_goals(names, loss, loss_weights, metrics, place)
@@ -121,8 +128,14 @@ class Model(Network):
             fix = "Leave it out, or write Model(inputs, [a, b])"
             where, expected = "compile(loss_weights=)", "several outputs of a network made from inputs and outputs"
             raise ArgumentError(complaint(where, expected=expected, received="another network", fix=fix))
-        chosen = arguments.metric_list(metrics)  # looked up here, not after the data has been read
-        self._recipe = Recipe(optimizers.get(optimizer), losses.get(loss).to(place), chosen, place, arguments.engine_of(engine))
+        self._recipe = Recipe(
+            optimizers.get(optimizer),
+            losses.get(loss).to(place),
+            arguments.metric_list(metrics),  # looked up here, not after the data has been read
+            place,
+            engine,
+            precision,
+        )
         self._learner = Learner()
         self._head = None
 
@@ -258,8 +271,10 @@ class Model(Network):
         recipe, own = self._recipe, next(self.parameters(), torch.empty(0))
         device = own.device if recipe is None else recipe.device  # a network that was never compiled stays where it is
         batches = self._batches((x, None, None), Order(size), device, labelled=False)
-        plan = OnePlan(self, losses.get("mse"), _PLAIN, (), "auto") if recipe is None else self._plan(recipe, batches)
-        output = evaluation.predict(self, batches, plan.finish, plan.engine)
+        plan = (
+            OnePlan(self, losses.get("mse"), _PLAIN, (), Execution("auto")) if recipe is None else self._plan(recipe, batches)
+        )
+        output = evaluation.predict(self, batches, plan.finish, plan.execution)
         first = next(iter(x.values() if isinstance(x, dict) else x)) if isinstance(x, tuple | dict) and x else x
         return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 
@@ -374,12 +389,13 @@ class Model(Network):
 
     def _plan(self, recipe: Recipe, batches: Batches) -> OnePlan | SeveralPlan:
         """Return how the network is trained, evaluated and read."""
+        execution = Execution(recipe.engine, computes_in_bfloat16(self, recipe.precision, recipe.device))
         if self._goals is not None and self._graph is not None:
             return SeveralPlan(
-                self, self._goals, self._output_shapes, self._each_output(), lambda: batches.example().x, recipe.engine
+                self, self._goals, self._output_shapes, self._each_output(), lambda: batches.example().x, execution
             )
         head = self._find_head(recipe, batches)
-        return OnePlan(self, recipe.loss, head, self._metrics(recipe, head), recipe.engine)
+        return OnePlan(self, recipe.loss, head, self._metrics(recipe, head), execution)
 
     def _prepare(self, number: int, axis: int | None, y: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the targets of one of several outputs as its loss takes them."""

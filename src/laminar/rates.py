@@ -139,7 +139,7 @@ def range_test(
         optimizer = trial._compiled("range_test").optimizer
         if isinstance(optimizer, Rule):
             optimizer = replace(optimizer, learning_rate=low, decay=0.0)
-        trial.compile(optimizer, recipe.loss, device=recipe.device)
+        trial.compile(optimizer, recipe.loss, device=recipe.device, engine=recipe.engine, precision=recipe.precision)
         try:
             trial.fit(x, y, epochs=iterations, batch_size=batch_size, callbacks=rise, seed=seed, log_every=1, verbose=0)
         except DivergedError:

@@ -46,14 +46,19 @@ def data(n: int = 130, *shape: int) -> tuple[Tensor, Tensor]:
 
 
 def network(
-    *, optimizer: Any = "sgdm", last: Any = "auto", hidden: Any = (), loss: str = "sparse_categorical_crossentropy"
+    *,
+    optimizer: Any = "sgdm",
+    last: Any = "auto",
+    hidden: Any = (),
+    loss: str = "sparse_categorical_crossentropy",
+    precision: Any = "float32",
 ) -> Any:
     """Return a function that builds a small perceptron."""
 
     def built() -> lm.Sequential:
         end = [L.Dense(2), L.Softmax()] if last == "auto" else last()
         model = lm.Sequential([L.Flatten(), L.Dense(5), *(layer() for layer in hidden), L.Activation("tanh"), *end])
-        model.compile(optimizer, loss, ["accuracy"], device="cpu")
+        model.compile(optimizer, loss, ["accuracy"], device="cpu", precision=precision)
         return model
 
     return built
@@ -377,6 +382,11 @@ REASONS: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         {},
         "ArgumentError: training several seeds at once: expected networks that differ in their seeds alone, received 2 kinds. "
         + ALONE,
+    ),
+    "bfloat16": (
+        network(precision="bfloat16"),
+        {},
+        "ArgumentError: training several seeds at once: expected float32, received bfloat16. " + ALONE,
     ),
     "several outputs": (
         several,

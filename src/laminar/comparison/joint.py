@@ -154,6 +154,8 @@ def _part(model: Model, options: Mapping[str, Any], known: _Part | None) -> _Par
         plan = model._plan(recipe, batches)
         if not isinstance(plan, OnePlan):
             raise _refused("networks with one output", "several outputs")
+        if plan.execution.bfloat16:
+            raise _refused("float32", "bfloat16")
         held = None if validation is None else model._batches(validation, Order(size), recipe.device)
         validate = None if held is None else model._validation((held, None, None), recipe, plan)
     return _Part(batches, held, plan, validate)
@@ -171,7 +173,7 @@ def _kind(model: Model) -> str:
     groups = Learner().pace(recipe.optimizer, model, "fit").optimizer.param_groups
     numbers = {p: i for i, p in enumerate(model.parameters())}
     settings = [{**group, "params": [numbers[p] for p in group["params"]]} for group in groups]
-    text = repr((model, recipe.optimizer, recipe.loss, recipe.metrics, settings))
+    text = repr((model, recipe.optimizer, recipe.loss, recipe.metrics, recipe.engine, settings))
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # where a function lies in memory says nothing
 
 

@@ -16,6 +16,7 @@ from laminar.errors import ArgumentError, complaint
 from laminar.fit.batches import Shuffle, split
 from laminar.fit.callbacks import Callback
 from laminar.fit.forward import Engine
+from laminar.fit.precision import Precision
 from laminar.layers.core import positive
 from laminar.names import unknown_name
 from laminar.shapes import Shape
@@ -31,6 +32,7 @@ __all__ = [
     "module_list",
     "noise",
     "parts",
+    "precision_of",
     "seed_of",
     "shuffle_of",
     "whole_numbers",
@@ -141,6 +143,19 @@ def engine_of(engine: Any) -> Engine:
     if engine not in known:
         raise unknown_name("compile(engine=)", engine, known)
     found: Engine = engine
+    return found
+
+
+def precision_of(precision: Any) -> Precision:
+    """Return the name of a precision.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+    """
+    known = get_args(Precision)
+    if precision not in known:
+        raise unknown_name("compile(precision=)", precision, known)
+    found: Precision = precision
     return found
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from laminar.fit.batches import Batches
-from laminar.fit.forward import Engine, forward, inference
+from laminar.fit.forward import Execution, forward, inference
 from laminar.fit.head import Head
 from laminar.losses.base import Loss, full
 from laminar.metrics import MeanMetric, Metric
@@ -20,7 +20,7 @@ __all__ = ["evaluate", "predict"]
 
 
 def evaluate(
-    model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[Metric], head: Head, engine: Engine
+    model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[Metric], head: Head, execution: Execution
 ) -> dict[str, float]:
     """Return loss and metrics over all observations, whatever the batches; the device is waited for once, at the end."""
     criterion = head.criterion(loss)
@@ -33,7 +33,7 @@ def evaluate(
         for batch in batches.everything():
             assert batch.y is not None  # or there would be no batch
             with head.logits():
-                output = forward(model, batch.x, engine)
+                output = forward(model, batch.x, execution)
             shown = head.probabilities(output) if ask_head else output
             figures = [criterion(output, batch.y, batch.weight)]
             figures += [m.values(shown if m.needs_probabilities else output, batch.y).mean() for m in means]
@@ -53,11 +53,11 @@ def _alike(figures: Sequence[Tensor]) -> list[Tensor]:
     return [f.to(widest) for f in figures]
 
 
-def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], engine: Engine) -> Any:
+def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], execution: Execution) -> Any:
     """Return what the network says of every observation, (N, ...), on the CPU: probabilities where the loss knows them.
 
     A network that returns several tensors gives as many, in the same nest of tuples and lists; `finish` is given that nest.
     """
     with inference(model):
-        outputs = [finish(forward(model, batch.x, engine)) for batch in batches.everything()]
+        outputs = [finish(forward(model, batch.x, execution)) for batch in batches.everything()]
         return tree_map(lambda *parts: torch.cat(parts), *outputs)

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map
 
 from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches
-from laminar.fit.forward import Engine
+from laminar.fit.forward import Execution
 from laminar.fit.head import Head
 from laminar.fit.pace import Pace
 from laminar.fit.recorder import Recorder
@@ -29,15 +29,15 @@ class OnePlan:
         loss: as `compile` was told.
         head: how to read the output.
         metrics: what is reported beside the loss.
-        engine: what computes.
+        execution: how it is computed.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric], engine: Engine) -> None:
-        self._model, self._loss, self._head, self._metrics, self.engine = model, loss, head, metrics, engine
+    def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric], execution: Execution) -> None:
+        self._model, self._loss, self._head, self._metrics, self.execution = model, loss, head, metrics, execution
 
     def step(self, pace: Pace) -> Step:
         """Return what is done with a batch in training."""
-        return EagerStep(objective(self._model, self._loss, self._head, self.engine), pace)
+        return EagerStep(objective(self._model, self._loss, self._head, self.execution), pace)
 
     def recorder(self) -> Recorder:
         """Return what keeps the figures of iterations."""
@@ -45,7 +45,7 @@ class OnePlan:
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """Return loss and metrics over all observations."""
-        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head, self.engine)
+        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head, self.execution)
 
     def finish(self, output: Any) -> Any:
         """Return what `predict` returns for the network's plain output."""

@@ -17,7 +17,7 @@ from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
 from laminar.fit.batches import Batches
 from laminar.fit.convert import Batch
-from laminar.fit.forward import Engine, forward, inference
+from laminar.fit.forward import Execution, forward, inference
 from laminar.fit.head import Head, find_head
 from laminar.fit.pace import Pace
 from laminar.fit.recorder import Figures, Recorder
@@ -131,7 +131,7 @@ class SeveralPlan:
         shapes: of one observation of each output.
         views: of the network, each through one output.
         example: returns some real observations.
-        engine: what computes.
+        execution: how it is computed.
     """
 
     def __init__(
@@ -141,9 +141,9 @@ class SeveralPlan:
         shapes: Sequence[tuple[int, ...]],
         views: Sequence[OneOutput],
         example: Any,
-        engine: Engine,
+        execution: Execution,
     ) -> None:
-        self._model, self._goals, self.engine = model, wanted, engine
+        self._model, self._goals, self.execution = model, wanted, execution
         self._heads: list[Head] = []
         self._chosen: list[list[Metric]] = []
         for i, (loss, shape) in enumerate(zip(wanted.losses, shapes, strict=True)):
@@ -165,7 +165,7 @@ class SeveralPlan:
     def _run(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Return the sum of the losses before them, (1 + outputs,), and the outputs."""
         with self._logits():
-            outputs = tree_leaves(forward(self._model, batch.x, self.engine))
+            outputs = tree_leaves(forward(self._model, batch.x, self.execution))
         targets: Any = batch.y
         parts = [c(z, y, batch.weight) for c, z, y in zip(self._criteria, outputs, targets, strict=True)]
         total = torch.stack([part * weight for part, weight in zip(parts, self._goals.weights, strict=True)]).sum()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from laminar.fit.forward import Engine
 from laminar.fit.pace import Pace
+from laminar.fit.precision import Precision
 from laminar.losses import Loss
 from laminar.metrics import Metric
 from laminar.optimizers import Optimizer
@@ -27,6 +28,7 @@ class Recipe:
     metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Any]]
     device: torch.device
     engine: Engine
+    precision: Precision
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from laminar.fit.convert import Batch
-from laminar.fit.forward import Engine, forward
+from laminar.fit.forward import EAGER, Execution, forward
 from laminar.fit.head import Head
 from laminar.fit.pace import Pace
 from laminar.fit.updates import Updates
@@ -33,14 +33,14 @@ class Step(ABC):
         """Let the gradients of batches that have made no update yet make one; called at the end of each epoch."""
 
 
-def objective(model: nn.Module, loss: Loss, head: Head, engine: Engine = "eager") -> Objective:
+def objective(model: nn.Module, loss: Loss, head: Head, execution: Execution = EAGER) -> Objective:
     """Return what is computed of a batch before anything is updated: the loss () and the output (B, ...), with their graph."""
     criterion = head.criterion(loss)
 
     def run(batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.y is not None  # or there would be no batch
         with head.logits():
-            output = forward(model, batch.x, engine)
+            output = forward(model, batch.x, execution)
         return criterion(output, batch.y, batch.weight), output
 
     return run
