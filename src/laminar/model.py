@@ -214,7 +214,7 @@ class Model(Network):
         run = Run(
             self,
             pace,
-            plan.step(pace),
+            plan.step(pace, progress.note),
             batches,
             plan.recorder(),
             validate,
@@ -274,7 +274,7 @@ class Model(Network):
         plan = (
             OnePlan(self, losses.get("mse"), _PLAIN, (), Execution("auto")) if recipe is None else self._plan(recipe, batches)
         )
-        output = evaluation.predict(self, batches, plan.finish, plan.execution)
+        output = evaluation.predict(self, batches, plan.finish, plan.execution, plan.portions)
         first = next(iter(x.values() if isinstance(x, dict) else x)) if isinstance(x, tuple | dict) and x else x
         return output if isinstance(first, Tensor) else tree_map(as_numpy, output)
 

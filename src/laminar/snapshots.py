@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,19 @@ class _Noted(NamedTuple):
 class Before:
     """How every module was, to be put back after the run: mode, attributes, tables of buffers, parameters and sub-modules."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module | None = None) -> None:
         self._known: dict[int, _Noted] = {}
         self._unbuilt: set[int] = set()
-        for sub in module.modules():
+        for sub in () if module is None else module.modules():
             self.add(sub, sub.training)
+
+    @classmethod
+    def of(cls, modules: Iterable[nn.Module]) -> Self:
+        """Return how these modules were, without those inside them."""
+        before = cls()
+        for module in modules:
+            before.add(module, module.training)
+        return before
 
     def add(self, sub: nn.Module, training: bool) -> None:
         """Note how `sub` is, unless that is known, and that it is to be in the mode `training` afterwards."""
@@ -57,6 +65,10 @@ class Before:
         tables = [(v, v.copy()) for v in sub.__dict__.values() if type(v) in (list, dict, set, OrderedDict)]
         self._known[id(sub)] = _Noted(sub, type(sub), training, dict(sub.__dict__), tables)
 
+    def changed(self) -> list[nn.Module]:
+        """Return the modules that hold something else now than when they were noted."""
+        return [noted.module for noted in self._known.values() if _differs(noted)]
+
     def put_back(self) -> None:
         """Leave every module as it was noted; but a lazy module of torch, which is of another class now, as it is."""
         for sub, kind, training, attributes, tables in self._known.values():
@@ -67,6 +79,16 @@ class Before:
                     table.clear()
                     (table.extend if isinstance(table, list) else table.update)(entries)
             sub.training = training
+
+
+def _differs(noted: _Noted) -> bool:
+    """Return whether an attribute, or an entry of a table, is another object now."""
+    pairs = [(noted.module.__dict__, noted.attributes), *noted.tables]
+    return any([*map(id, _flat(now))] != [*map(id, _flat(before))] for now, before in pairs)
+
+
+def _flat(table: Any) -> list[Any]:
+    return [*table.keys(), *table.values()] if isinstance(table, dict) else list(table)
 
 
 def is_unbuilt(module: nn.Module) -> bool:

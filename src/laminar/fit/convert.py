@@ -45,7 +45,29 @@ class Batch:
     @property
     def was_written_to(self) -> bool:
         """Whether anything was done in place to inputs that `copied` made."""
-        return any(t._version > 0 for t in (self.x if isinstance(self.x, tuple) else (self.x,)))
+        return any(self.versions)
+
+    @property
+    def versions(self) -> list[int]:
+        """How often each of the inputs was written to."""
+        return [t._version for t in (self.x if isinstance(self.x, tuple) else (self.x,))]
+
+    def parts(self, most: int | None) -> list[Batch]:
+        """Return the batch in parts of nearly one size, of at most so many observations; itself where None, or it is small.
+
+        >>> [part.size for part in Batch(torch.zeros(10, 2), torch.zeros(10), None).parts(4)]
+        [4, 3, 3]
+        """
+        if most is None or self.size <= most:
+            return [self]
+        count = -(-self.size // most)
+
+        def cut(t: Any) -> Any:
+            if t is None:
+                return [None] * count
+            return list(zip(*map(cut, t), strict=True)) if isinstance(t, tuple) else t.tensor_split(count)
+
+        return [Batch(x, y, weight) for x, y, weight in zip(cut(self.x), cut(self.y), cut(self.weight), strict=True)]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""

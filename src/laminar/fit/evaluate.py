@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from laminar.fit.batches import Batches
+from laminar.fit.convert import Batch
 from laminar.fit.forward import Execution, forward, inference
 from laminar.fit.head import Head
+from laminar.fit.portions import Portions
 from laminar.losses.base import Loss, full
 from laminar.metrics import MeanMetric, Metric
 
@@ -20,7 +22,13 @@ __all__ = ["evaluate", "predict"]
 
 
 def evaluate(
-    model: nn.Module, batches: Batches, loss: Loss, metrics: Sequence[Metric], head: Head, execution: Execution
+    model: nn.Module,
+    batches: Batches,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    head: Head,
+    execution: Execution,
+    portions: Portions,
 ) -> dict[str, float]:
     """Return loss and metrics over all observations, whatever the batches; the device is waited for once, at the end."""
     criterion = head.criterion(loss)
@@ -29,11 +37,14 @@ def evaluate(
     tallies = [(m, m.start()) for m in metrics if not isinstance(m, MeanMetric)]
     totals: list[Tensor] = []
     seen = 0
+
+    def run(batch: Batch) -> Any:
+        with head.logits():
+            return forward(model, batch.x, execution)
+
     with inference(model):
-        for batch in batches.everything():
+        for batch, output in portions.of_each(batches.everything(), run, model):
             assert batch.y is not None  # or there would be no batch
-            with head.logits():
-                output = forward(model, batch.x, execution)
             shown = head.probabilities(output) if ask_head else output
             figures = [criterion(output, batch.y, batch.weight)]
             figures += [m.values(shown if m.needs_probabilities else output, batch.y).mean() for m in means]
@@ -53,11 +64,11 @@ def _alike(figures: Sequence[Tensor]) -> list[Tensor]:
     return [f.to(widest) for f in figures]
 
 
-def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], execution: Execution) -> Any:
+def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], execution: Execution, portions: Portions) -> Any:
     """Return what the network says of every observation, (N, ...), on the CPU: probabilities where the loss knows them.
 
     A network that returns several tensors gives as many, in the same nest of tuples and lists; `finish` is given that nest.
     """
     with inference(model):
-        outputs = [finish(forward(model, batch.x, execution)) for batch in batches.everything()]
-        return tree_map(lambda *parts: torch.cat(parts), *outputs)
+        found = portions.of_each(batches.everything(), lambda batch: finish(forward(model, batch.x, execution)), model)
+        return tree_map(lambda *parts: torch.cat(parts), *(output for _, output in found))

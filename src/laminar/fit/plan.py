@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -12,7 +12,9 @@ from laminar.fit import evaluate as evaluation
 from laminar.fit.batches import Batches
 from laminar.fit.forward import Execution
 from laminar.fit.head import Head
+from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
+from laminar.fit.portions import Portions
 from laminar.fit.recorder import Recorder
 from laminar.fit.steps import EagerStep, Step, objective
 from laminar.losses import Loss
@@ -34,10 +36,13 @@ class OnePlan:
 
     def __init__(self, model: nn.Module, loss: Loss, head: Head, metrics: Sequence[Metric], execution: Execution) -> None:
         self._model, self._loss, self._head, self._metrics, self.execution = model, loss, head, metrics, execution
+        self.portions = Portions()  # of evaluation, from one epoch to the next
 
-    def step(self, pace: Pace) -> Step:
-        """Return what is done with a batch in training."""
-        return EagerStep(objective(self._model, self._loss, self._head, self.execution), pace)
+    def step(self, pace: Pace, note: Callable[[str], None] = lambda text: None) -> Step:
+        """Return what is done with a batch in training; `note` is told what a person should know."""
+        criterion = self._head.criterion(self._loss)
+        in_parts = InParts(self._model, lambda output, batch: criterion(output, batch.y, batch.weight), note)
+        return EagerStep(objective(self._model, self._loss, self._head, self.execution), pace, in_parts=in_parts)
 
     def recorder(self) -> Recorder:
         """Return what keeps the figures of iterations."""
@@ -45,7 +50,7 @@ class OnePlan:
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """Return loss and metrics over all observations."""
-        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head, self.execution)
+        return evaluation.evaluate(self._model, batches, self._loss, self._metrics, self._head, self.execution, self.portions)
 
     def finish(self, output: Any) -> Any:
         """Return what `predict` returns for the network's plain output."""

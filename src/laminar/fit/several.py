@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,9 @@ from laminar.fit.batches import Batches
 from laminar.fit.convert import Batch
 from laminar.fit.forward import Execution, forward, inference
 from laminar.fit.head import Head, find_head
+from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
+from laminar.fit.portions import Portions
 from laminar.fit.recorder import Figures, Recorder
 from laminar.fit.steps import EagerStep, Step
 from laminar.losses.base import Loss, is_number
@@ -144,6 +146,7 @@ class SeveralPlan:
         execution: Execution,
     ) -> None:
         self._model, self._goals, self.execution = model, wanted, execution
+        self.portions = Portions()  # of evaluation, from one epoch to the next
         self._heads: list[Head] = []
         self._chosen: list[list[Metric]] = []
         for i, (loss, shape) in enumerate(zip(wanted.losses, shapes, strict=True)):
@@ -164,16 +167,22 @@ class SeveralPlan:
 
     def _run(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Return the sum of the losses before them, (1 + outputs,), and the outputs."""
+        outputs = self._forward(batch)
+        return self._losses(outputs, batch), outputs
+
+    def _forward(self, batch: Batch) -> list[Tensor]:
         with self._logits():
-            outputs = tree_leaves(forward(self._model, batch.x, self.execution))
+            return tree_leaves(forward(self._model, batch.x, self.execution))
+
+    def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
         targets: Any = batch.y
         parts = [c(z, y, batch.weight) for c, z, y in zip(self._criteria, outputs, targets, strict=True)]
         total = torch.stack([part * weight for part, weight in zip(parts, self._goals.weights, strict=True)]).sum()
-        return torch.stack([total, *parts]), outputs
+        return torch.stack([total, *parts])
 
-    def step(self, pace: Pace) -> Step:
-        """Return what is done with a batch in training."""
-        return EagerStep(self._run, pace, lambda losses: losses[0])
+    def step(self, pace: Pace, note: Callable[[str], None] = lambda text: None) -> Step:
+        """Return what is done with a batch in training; `note` is told what a person should know."""
+        return EagerStep(self._run, pace, lambda losses: losses[0], InParts(self._model, self._losses, note))
 
     def recorder(self) -> Any:
         """Return what keeps the figures of iterations."""
@@ -183,9 +192,8 @@ class SeveralPlan:
         """Return losses and metrics over all observations."""
         recorder = self.recorder()
         with inference(self._model):
-            for batch in batches.everything():
-                values, outputs = self._run(batch)
-                recorder.add(values, outputs, batch.y, batch.size, 0.0)
+            for batch, outputs in self.portions.of_each(batches.everything(), self._forward, self._model):
+                recorder.add(self._losses(outputs, batch), outputs, batch.y, batch.size, 0.0)
         figures = recorder.flush()
         n = sum(figures.sizes)
         means = {

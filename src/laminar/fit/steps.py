@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 from laminar.fit.convert import Batch
 from laminar.fit.forward import EAGER, Execution, forward
 from laminar.fit.head import Head
+from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
 from laminar.fit.updates import Updates
 from laminar.losses import Loss
@@ -57,19 +58,31 @@ class EagerStep(Step):
         run: what is computed of a batch.
         pace: the optimizer, and when it steps.
         whole: what is to be made small (), from the losses that `run` returns, where these are several.
+        in_parts: divides batches that do not fit into memory; None to let the error pass.
     """
 
-    def __init__(self, run: Objective, pace: Pace, whole: Callable[[Tensor], Tensor] = _itself) -> None:
-        self._run, self._whole = run, whole
+    def __init__(
+        self, run: Objective, pace: Pace, whole: Callable[[Tensor], Tensor] = _itself, in_parts: InParts | None = None
+    ) -> None:
+        self._run, self._whole, self._in_parts = run, whole, in_parts
         self._updates = Updates(pace)
 
     def __call__(self, batch: Batch) -> tuple[Any, Any]:
         """See `Step`."""
+        self._clear()
+        learned = self._learn(batch) if self._in_parts is None else self._in_parts(batch, self._learn, self._clear)
+        self._updates.take(batch.size)
+        return learned
+
+    def _clear(self) -> None:
         for parameter in self._updates.parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping
             parameter.grad = None
+
+    def _learn(self, batch: Batch, share: float = 1.0) -> tuple[Any, Any]:
+        """Add the gradient of a batch, or of the part of one that is such a share of it, to those of the parameters."""
         losses, output = self._run(batch)
-        self._whole(losses).backward()
-        self._updates.take(batch.size)
+        total = self._whole(losses)
+        (total if share == 1.0 else total * share).backward()
         return losses.detach(), output.detach() if isinstance(output, Tensor) else tree_map(Tensor.detach, output)
 
     def finish(self) -> None:
