@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.hooks import RemovableHandle
 
+from laminar.compiler import without_compiler
 from laminar.errors import LaminarError, LayerError, complaint
 from laminar.snapshots import Before, is_lazy, is_unbuilt, lazy_twins, values_kept
 
@@ -141,6 +142,11 @@ class _OnMeta(TorchDispatchMode):
         self.flops = 0
         self._flop_formulas = flop_registry
         self._twins: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: to mark the method below as one to leave alone, torch would load its compiler, a second and a half."""
+        return False
 
     def _twin(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
@@ -417,7 +423,7 @@ def run_for_shapes(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any
     >>> run_for_shapes(nn.Linear(4, 3), [x], {}, 7)[1].shape
     torch.Size([7, 3])
     """
-    with _set(_TRACING):
+    with _set(_TRACING), without_compiler():
         try:
             return _on_meta(module, args, kwargs, batch)
         except LaminarError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from laminar.compiler import without_compiler
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.pace import Pace
 from laminar.layers.factors import learning_rate_factors
@@ -84,7 +85,8 @@ def _create(description: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     # biases, scales and alphas have one axis; the L2 factor is for weights only
     weights = [p for p in model.parameters() if p.dim() >= 2 and p not in tables]
     others = [p for p in model.parameters() if p.dim() < 2 and p not in tables]
-    optimizer = description.create(weights, others, [p for p in model.parameters() if p in tables])
+    with without_compiler():
+        optimizer = description.create(weights, others, [p for p in model.parameters() if p in tables])
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         expected, fix = "one that steps without a closure", 'Pass "adam", for example'

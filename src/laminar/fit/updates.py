@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.fit.pace import Pace
+from laminar.optimizers.update import update_of
 
 __all__ = ["Updates"]
 
@@ -32,7 +33,7 @@ class Updates:
     """
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self._pace, self._step = pace, update_of(pace.optimizer)
         self.parameters: list[nn.Parameter] = [p for group in pace.optimizer.param_groups for p in group["params"]]
         self._sums: dict[nn.Parameter, Tensor] = {}
         self._batches, self._first, self._seen = 0, 0, 0  # gathered: how many, of what size the first, observations in all
@@ -72,5 +73,5 @@ class Updates:
         self._sums.update(new)
 
     def _update(self) -> None:
-        self._pace.optimizer.step()
+        self._step()
         self._pace.iterations += 1

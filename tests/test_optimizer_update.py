@@ -1,0 +1,89 @@
+"""`update_of` does what `optimizer.step` does, hooks and all; what is not torch's own is left to its own `step`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import optim
+
+from laminar import optimizers
+from laminar.optimizers.update import update_of
+
+MADE: dict[str, Callable[[Any], optim.Optimizer]] = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "Adam": lambda p: optim.Adam(p, amsgrad=True),
+    "AdamW": lambda p: optim.AdamW(p, foreach=False),
+    "RMSprop": optim.RMSprop,
+    "Adagrad": optim.Adagrad,
+    "Adadelta": optim.Adadelta,
+    "Adamax": optim.Adamax,
+    "NAdam": optim.NAdam,
+    "RAdam": optim.RAdam,
+    "Rprop": optim.Rprop,
+    "ASGD": optim.ASGD,
+    "own": lambda p: optimizers.SGDM(clipnorm=0.5, use_ema=True).create(p),
+    "muon": lambda p: optimizers.Muon().create(p[:1], p[1:]),
+}
+
+
+def trained(make: Callable[[Any], optim.Optimizer], short: bool) -> tuple[list[torch.Tensor], list[str]]:
+    torch.manual_seed(0)
+    parameters: list[torch.Tensor] = [torch.nn.Parameter(torch.randn(3, 2)), torch.nn.Parameter(torch.randn(3))]
+    optimizer = make(parameters)
+    calls: list[str] = []
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    step = update_of(optimizer) if short else optimizer.step
+    for _ in range(4):
+        for p in parameters:
+            p.grad = torch.randn_like(p)
+        step()
+    kept = [t for state in optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
+    return [*parameters, *kept], calls
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_it_is_the_step(name: str) -> None:
+    """Parameters, state and hooks, bit for bit."""
+    (whole, whole_calls), (short, short_calls) = (trained(MADE[name], short) for short in (False, True))
+    assert len(whole) == len(short)
+    assert all(map(torch.equal, whole, short))
+    assert whole_calls == short_calls == ["before", "after"] * 4
+
+
+def test_a_step_of_ones_own_is_called() -> None:
+    """Of a subclass, of an object, put in the class's place, or differentiable."""
+    w = torch.nn.Parameter(torch.zeros(1))
+
+    class Mine(optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return "mine"
+
+    assert update_of(Mine([w]))() == "mine"
+    replaced: Any = optim.SGD([w])
+    replaced.step = lambda: "replaced"
+    assert update_of(replaced)() == "replaced"
+    differentiable = optim.SGD([w], differentiable=True)
+    assert update_of(differentiable) == differentiable.step
+    scheduled = optim.SGD([w])
+    optim.lr_scheduler.StepLR(scheduled, 1)  # which counts the steps
+    assert update_of(scheduled) == scheduled.step
+
+
+def test_a_step_in_the_classes_place_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that says that it wraps torch's."""
+    calls = []
+    before = optim.SGD.step
+
+    @functools.wraps(before)
+    def mine(self: optim.SGD, closure: Any = None) -> Any:
+        calls.append("mine")
+        return before(self, closure)
+
+    monkeypatch.setattr(optim.SGD, "step", mine)
+    update_of(optim.SGD([torch.nn.Parameter(torch.zeros(1))]))()
+    assert calls == ["mine"]
