@@ -25,13 +25,11 @@ def update_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     about_compiler = getattr(kind.step, "__wrapped__", None)  # inside what runs the hooks
     inner = getattr(about_compiler, "__wrapped__", None)
     own = kind.__module__.startswith("torch.optim.") and getattr(inner, "__module__", None) == kind.__module__
-    if (
-        inner is None
-        or not own
-        or hasattr(inner, "__wrapped__")
-        or "step" in optimizer.__dict__
-        or optimizer.defaults.get("differentiable", True)
-    ):
+    if inner is None or not own or hasattr(inner, "__wrapped__") or optimizer.defaults.get("differentiable", True):
         return optimizer.step
     hooked = torch.optim.Optimizer.profile_hook_step(torch.no_grad()(inner))
-    return lambda: hooked(optimizer)
+
+    def update() -> Any:
+        return optimizer.step() if "step" in optimizer.__dict__ else hooked(optimizer)  # a callback may put its own there
+
+    return update
