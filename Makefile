@@ -52,9 +52,10 @@ docs: $(VENV)/.dev ## Build the site into site/; a warning is an error
 	@$(RUN) -m mkdocs build --strict
 	@echo "The site is built: site/index.html"
 
-bench: $(VENV)/.runtime ## What fit costs against a loop written by hand
-	@$(RUN) benchmarks/imports.py
-	@$(RUN) benchmarks/loop.py
+bench: $(VENV)/.runtime ## Against Keras, Lightning, skorch and PyTorch by hand; writes docs/benchmarks.md (BENCH_ARGS="--rounds 1")
+	@$(RUN) benchmarks/imports.py --repeats 5
+	@$(RUN) benchmarks/loop.py --repeats 3
+	@PYTHONPATH=benchmarks PIP_ARGS="$(PIP_ARGS)" $(RUN) -m frameworks $(BENCH_ARGS)
 
 clean: ## Remove what the targets made; .venv stays
 	@rm -rf site build dist htmlcov .coverage .coverage.* $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
