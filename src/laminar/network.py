@@ -18,6 +18,7 @@ from laminar.graph import Graph, make_graph
 from laminar.layers.arithmetic import Explanation
 from laminar.layers.base import Layer, default_name
 from laminar.layers.freezing import set_trainable
+from laminar.layers.recompute import Recompute, checkpointed
 from laminar.names import unknown_name
 from laminar.shapes import Shape
 from laminar.snapshots import is_unbuilt
@@ -75,7 +76,8 @@ class Network(nn.Module):
         """Return the outputs, (B, ...); symbols, where the network is called on symbols as a part of another one."""
         if symbols.any_symbol(inputs, kwargs):
             return symbols.call(self, inputs, kwargs)
-        return super().__call__(*inputs, **kwargs)
+        run = super().__call__
+        return checkpointed(self, run, inputs, kwargs) if self.recompute else run(*inputs, **kwargs)
 
     # -- building -------------------------------------------------------------------------------------------------------
 
@@ -173,6 +175,9 @@ class Network(nn.Module):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         set_trainable(self, bool(value))
+
+    recompute = Recompute()
+    """As a layer's: whether what the network computes on the way to its output is computed once more in the backward pass."""
 
     def summary(self, *, show: bool = True) -> Summary:
         """Print and return the table of layers: path, layer, output shape, parameters, multiply-adds.

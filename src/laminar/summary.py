@@ -9,6 +9,7 @@ from torch import nn
 
 from laminar.layers.base import Layer
 from laminar.layers.factors import factors_of
+from laminar.layers.recompute import recomputes
 from laminar.shapes import Record, Trace, format_shape
 
 __all__ = ["Summary", "SummaryRow", "own_parameters", "rows_of", "summarize"]
@@ -97,7 +98,8 @@ def rows_of(found: Trace) -> list[tuple[Record, SummaryRow]]:
     """Return the calls that the table shows, each with its row."""
     counted: set[int] = set()
     called = {id(r.module) for r in found.records}
-    return [(r, _row(r, called, counted)) for r in found.records if _has_row(r, called)]
+    again = {id(sub) for r in found.records if recomputes(r.module) for sub in r.module.modules()}
+    return [(r, _row(r, called, counted, again)) for r in found.records if _has_row(r, called)]
 
 
 def own_parameters(record: Record, found: Trace) -> dict[str, nn.Parameter]:
@@ -123,12 +125,13 @@ def _own(module: nn.Module, called: set[int]) -> Iterator[nn.Parameter]:
                 yield from _own(child, called)
 
 
-def _row(record: Record, called: set[int], counted: set[int]) -> SummaryRow:
+def _row(record: Record, called: set[int], counted: set[int], again: set[int]) -> SummaryRow:
     module = record.module
     parameters = [p for p in {id(p): p for p in _own(module, called)}.values() if id(p) not in counted]
     counted.update(id(p) for p in parameters)
     settings = [module.extra_repr()] if isinstance(module, Layer) and module.extra_repr() else []
     settings += [f"learning_rate_factor{f' of {name}' if name else ''}={f:g}" for name, f in factors_of(module).items()]
+    settings += ["recompute=True"] if id(module) in again else []  # the flag is its own, or that of what it is in
     return SummaryRow(
         record.path or "(the network)",
         f"{type(module).__name__}({', '.join(settings)})" if settings else type(module).__name__,

@@ -55,13 +55,18 @@ class _Draws:
         return z.detach() + self(*z.shape)
 
 
+def _same(t: Tensor) -> Tensor:
+    return t
+
+
 def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
     """Yield name, what the kernel returns, and the same in float64 by torch's operations and autograd.
 
     The sizes are odd, so that whole vectors and what is left of a row both occur.
     """
     draw = _Draws(dtype)
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+    apart = torch.autograd.graph.saved_tensors_hooks(_same, _same)  # from a checkpoint, say, that the first use happens in
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False), apart:
         yield from _of_convolution(calls, dtype, draw)
         yield from _of_dense(calls, dtype, draw)
         yield from _of_normalization(calls, dtype, draw)

@@ -18,6 +18,7 @@ from laminar.layers.factors import LearningRateFactor
 from laminar.layers.freezing import set_learning, set_trainable
 from laminar.layers.handwritten import run_with_backward
 from laminar.layers.hooks import has_hooks
+from laminar.layers.recompute import Recompute, checkpointed
 from laminar.layers.signatures import takes_memory, takes_several
 from laminar.layers.words import check_words
 from laminar.names import unknown_name
@@ -303,6 +304,10 @@ class Layer(nn.Module):
     def trainable(self, value: bool) -> None:
         set_trainable(self, bool(value))
 
+    recompute = Recompute()
+    """Whether what the layer computes on the way to its output is computed once more in the backward pass, instead of being
+    kept in memory until then (activation checkpointing). No number changes by it."""
+
     learning_rate_factor = LearningRateFactor()
     """What the learning rate of everything in the layer is multiplied by; 0 keeps it as it is. `set_learning_rate_factor`
     does it for one learnable, or for a part of a network by its path."""
@@ -430,12 +435,7 @@ class Layer(nn.Module):
         if not self.built:  # disable() would load the compiler, a second and a half: only where it is at work already
             (torch.compiler.disable(self._build_for) if torch.compiler.is_compiling() else self._build_for)(inputs)
         try:
-            if not (self._overrides_backward or self._overrides_predict or self.has_memory):
-                z = super().__call__(*inputs, **kwargs)
-            elif not has_hooks(self):
-                z = self._dispatch(*inputs, **kwargs)
-            else:
-                z = self._call_with_hooks(*inputs, **kwargs)
+            z = checkpointed(self, self._called, inputs, kwargs) if self.recompute else self._called(*inputs, **kwargs)
         except (RuntimeError, IndexError, TypeError, AttributeError):
             # torch's word on it; if kind or shape of the input is to blame, the layer says so better
             refuse_arrays(self.label, inputs)
@@ -451,6 +451,13 @@ class Layer(nn.Module):
                 )
             )
         return z
+
+    def _called(self, *inputs: Any, **kwargs: Any) -> Any:
+        if not (self._overrides_backward or self._overrides_predict or self.has_memory):
+            return super().__call__(*inputs, **kwargs)
+        if not has_hooks(self):
+            return self._dispatch(*inputs, **kwargs)
+        return self._call_with_hooks(*inputs, **kwargs)
 
     def _call_with_hooks(self, *inputs: Any, **kwargs: Any) -> Any:
         """Let torch run the hooks around `_dispatch`: it calls `self.forward`, which is the dispatch for that one moment."""

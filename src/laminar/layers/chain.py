@@ -13,6 +13,7 @@ from laminar.kernels.calls import Kind
 from laminar.layers.activation import ELU, Activation, ReLU
 from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.hooks import has_hooks
+from laminar.layers.recompute import recomputes
 
 __all__ = ["Chain", "run_chain"]
 
@@ -21,7 +22,7 @@ def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     """Return what the last of the modules makes of x, each being given what the one before it returned.
 
     A batch normalization and the activation behind it are one pass over memory where kernels are in use, unless one of them
-    has hooks, which are to see what lies between.
+    has hooks, which are to see what lies between, or is computed once more by itself.
     """
     if not switch.wanted():
         for module in modules:
@@ -57,7 +58,7 @@ def _two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | No
     if type(module) is not BatchNormalization or not module.built or not isinstance(x, Tensor):
         return None
     kind = _kind(following)
-    if kind is None or has_hooks(module) or has_hooks(following):
+    if kind is None or any(has_hooks(m) or recomputes(m) for m in (module, following)):
         return None
     return module.by_kernel(x, kind, following.alpha if kind == Kind.ELU else None)  # type: ignore[arg-type]  # which an ELU has
 

@@ -159,7 +159,8 @@ class _HandWritten(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         call: _Call = ctx.call
         n = call.inputs + len(call.names)
-        tensors, outputs = ctx.saved_tensors[:n], ctx.saved_tensors[n:]
+        saved = ctx.saved_tensors  # read once: torch's checkpoint gives them out once
+        tensors, outputs = saved[:n], saved[n:]
         needed = ctx.needs_input_grad[1:]
         layer = _for_backward(call, tensors[call.inputs :], needed[call.inputs :])
         xs, zs, kept = tensors[: call.inputs], outputs[: call.outputs], outputs[call.outputs :]
