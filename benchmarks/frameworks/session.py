@@ -113,7 +113,7 @@ class Session:
         return min(times, key=lambda c: times[c], default=None)
 
     def _each(self, chosen: Iterable[Candidate], network: Network, number: int, kind: str, data: str = "") -> None:
-        for candidate in chosen:
+        for index, candidate in enumerate(chosen):
             if candidate.framework not in self.frameworks or candidate.framework in self.missing:
                 continue
             job = Job(
@@ -123,7 +123,7 @@ class Session:
                 candidate.precision,
                 kind,
                 number,
-                number,
+                1000 * number + index,
                 self.threads,
                 self.seconds,
                 self.quick,

@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frameworks import figures, floor
 from frameworks.candidates import FRAMEWORKS, OURS, Candidate
 from frameworks.figures import Measured, Ratio
+from frameworks.markdown import cell, number, quotient, table
 from frameworks.networks import NETWORKS
 
 __all__ = ["report"]
 
 Results = dict[str, Any]
+Reasons = dict[str, dict[str, str]]
 _TITLES = [framework.title for framework in FRAMEWORKS.values()]
 
 
-def report(results: Results, reasons: dict[str, dict[str, str]]) -> str:
+@dataclass
+class _Section:
+    """A table and what is said below it.
+
+    Attributes:
+        title: its heading.
+        key: what its rows' reasons stand under.
+        text: the table; "" where nothing was measured.
+        below: network, ratio and goal of the rows below their goal.
+    """
+
+    title: str
+    key: str
+    text: str = ""
+    below: list[tuple[str, float, float]] = field(default_factory=list)
+
+    def judge(self, name: str, ratio: Ratio | None, goal: float) -> str:
+        """Return the cell of a ratio, having noted whether it is below its goal."""
+        if ratio is not None and ratio.middle < goal:
+            self.below.append((name, ratio.middle, goal))
+        return quotient(ratio, goal)
+
+    def lines(self, reasons: Reasons) -> list[str]:
+        """Return heading, table and reasons; nothing where there is no table."""
+        if not self.text:
+            return []
+        found = [f"### {self.title}", self.text]
+        if self.below:
+            unknown = "no reason has been written down yet."
+            why = [
+                f"- {NETWORKS[name].title}, {ratio:.2f} of {goal:g}: {reasons.get(name, {}).get(self.key, unknown)}"
+                for name, ratio, goal in self.below
+            ]
+            found += ["Below the goal:", "\n".join(why)]
+        return found
+
+
+def report(results: Results, reasons: Reasons) -> str:
     """Return every table, with the notes that belong to it.
 
     Args:
         results: what a results file holds.
-        reasons: network -> table ("float32", "best") -> why a row is below its goal.
+        reasons: network -> table ("float32", "best", "epoch", "inference" or "memory") -> why a row is below its goal.
     """
-    sections = {
-        "Training step, float32": [_steps(results, "float32"), _below(results, "float32", reasons)],
-        "Training step, each at its best precision": [_steps(results, None), _below(results, None, reasons)],
-        "From the start of a process to the end of its first epoch": [_epochs(results)],
-        "Inference, float32": [_inference(results)],
-        "Memory": [_memory(results)],
-        "Equal work": [_work(results)],
-        "What was not measured": [_missing(results)],
-    }
-    told = [part for title, parts in sections.items() if parts[0] for part in (f"### {title}", *parts) if part]
-    return "\n\n".join([_head(results), *told])
+    sections = [
+        _steps(results, _Section("Training step, float32", "float32")),
+        _steps(results, _Section("Training step, each at its best precision", "best")),
+        _epochs(results, _Section("From the start of a process to the end of its first epoch", "epoch")),
+        _inference(results, _Section("Inference, float32", "inference")),
+        _memory(results, _Section("Memory", "memory")),
+        _Section("Equal work", "work", _work(results)),
+        _Section("What was not measured", "missing", _missing(results)),
+    ]
+    return "\n\n".join([_head(results), *(line for section in sections for line in section.lines(reasons))])
 
 
 def _head(results: Results) -> str:
@@ -56,123 +94,72 @@ def _versions(results: Results) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
 
 
-def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _number(value: float) -> str:
-    """Return three digits, and no exponent.
-
-    >>> _number(0.01234), _number(12.34), _number(1234.5)
-    ('0.0123', '12.3', '1,234')
-    """
-    if value >= 1000:
-        return f"{value:,.0f}"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4
-    return f"{value:.{digits}f}"
-
-
-def _cell(measured: Measured | None, *, named: bool = False) -> str:
-    """Return a candidate's median and spread, and its variant and precision where that says something."""
-    if measured is None:
-        return "—"
-    detail = measured.variant.replace("index", "").strip("+").replace("_", " ").replace("+", ", ")
-    words = [word for word in (detail, measured.precision if named else "") if word]
-    spread = f" ({_number(measured.low)} to {_number(measured.high)})" if measured.low != measured.high else ""
-    return f"{_number(measured.middle)}{spread}{'; ' if words else ''}{', '.join(words)}"
-
-
-def _ratio(ratio: Ratio | None, goal: float | None = None) -> str:
-    if ratio is None:
-        return "—"
-    spread = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low != ratio.high else ""
-    missed = goal is not None and ratio.middle < goal
-    return f"**{ratio.middle:.2f}**{spread}{', below' if missed else ''}"
-
-
 def _rows(results: Results) -> list[str]:
     return [name for name in NETWORKS if name in results["networks"]]
 
 
-def _comparison(found: list[Measured], *, named: bool = False) -> tuple[list[str], Ratio | None]:
-    cells = [_cell(figures.best(found, framework), named=named) for framework in FRAMEWORKS]
-    return cells, figures.ratio(figures.best(found), figures.best(found, OURS))
+def _ratio_of(found: list[Measured]) -> Ratio | None:
+    return figures.ratio(figures.best(found), figures.best(found, OURS))
 
 
-def _steps(results: Results, precision: str | None) -> str:
-    key, rows = precision or "best", []
+def _steps(results: Results, section: _Section) -> _Section:
+    rows, any_precision = [], section.key == "best"
     for name in _rows(results):
-        found = figures.steps(results["runs"], name, precision)
-        ours = figures.best(found, OURS)
+        found = figures.steps(results["runs"], name, None if any_precision else section.key)
         if not found:
             continue
-        goal = NETWORKS[name].goals.get(key)
-        cells, ratio = _comparison(found, named=precision is None)
-        about = results["networks"][name]
+        goal, ours, about = NETWORKS[name].goals.get(section.key), figures.best(found, OURS), results["networks"][name]
+        cells = [cell(figures.best(found, framework), precision=any_precision) for framework in FRAMEWORKS]
         least = floor.milliseconds(about["flops"], about["bytes"], results["rates"])
-        times = f"{ours.middle / least:.1f}" if ours else "—"
-        told = [f"≥ {goal:.1f}" if goal else "> 1", _number(least), times]
-        rows.append([NETWORKS[name].title, *cells, _ratio(ratio, goal or 1.0), *told])
+        told = [f"≥ {goal:g}" if goal else "≥ 1", number(least), f"{ours.middle / least:.1f}" if ours else "—"]
+        rows.append([NETWORKS[name].title, *cells, section.judge(name, _ratio_of(found), goal or 1.0), *told])
     header = ["ms a step", *_TITLES, "best peer ÷ Laminar", "goal", "floor, ms", "Laminar, times the floor"]
-    return _lines(header, rows) if rows else ""
+    section.text = table(header, rows)
+    return section
 
 
-def _below(results: Results, precision: str | None, reasons: dict[str, dict[str, str]]) -> str:
-    """Return a line for each row that is below its goal."""
-    key, lines = precision or "best", []
-    for name in _rows(results):
-        goal = NETWORKS[name].goals.get(key, 1.0)
-        found = figures.steps(results["runs"], name, precision)
-        ratio = figures.ratio(figures.best(found), figures.best(found, OURS))
-        if ratio is not None and ratio.middle < goal:
-            why = reasons.get(name, {}).get(key, "no reason has been written down yet.")
-            lines.append(f"- {NETWORKS[name].title}, {ratio.middle:.2f} of {goal:.1f}: {why}")
-    return "\n".join(["Below the goal:", "", *lines]) if lines else ""
-
-
-def _epochs(results: Results) -> str:
+def _epochs(results: Results, section: _Section) -> _Section:
     rows = []
     for name in _rows(results):
         everything = figures.epochs(results["runs"], name)
         found = [m for m in everything if m.variant != "first ever"]
         if not found:
             continue
-        cells, ratio = _comparison(found)
+        cells = [cell(figures.best(found, framework)) for framework in FRAMEWORKS]
         keras = figures.best([m for m in found if m.framework.startswith("keras")])
         against_keras = figures.ratio(keras, figures.best(found, OURS))
-        rows.append([NETWORKS[name].title, *cells, _ratio(ratio, 1.0), _ratio(against_keras, 2.0)])
+        judged = [section.judge(name, _ratio_of(found), 1.0), section.judge(name, against_keras, 2.0)]
+        rows.append([NETWORKS[name].title, *cells, *judged])
         for first in (m for m in everything if m.variant == "first ever"):
-            ratios = [_ratio(figures.ratio(figures.best(found), first)), _ratio(figures.ratio(keras, first), 2.0)]
+            ratios = [quotient(figures.ratio(peer, first)) for peer in (figures.best(found), keras)]
             title = f"{NETWORKS[name].title}; Laminar for the first time on a machine, its kernels compiled"
-            rows.append([title, _number(first.middle), *cells[1:], *ratios])
+            rows.append([title, number(first.middle), *cells[1:], *ratios])
     header = ["seconds", *_TITLES, "best peer ÷ Laminar", "best Keras ÷ Laminar (goal 2)"]
-    return _lines(header, rows) if rows else ""
+    section.text = table(header, rows)
+    return section
 
 
-def _inference(results: Results) -> str:
+def _inference(results: Results, section: _Section) -> _Section:
     rows = []
     for name in _rows(results):
         found = figures.inference(results["runs"], name)
         if not found:
             continue
-        cells = [_per_second(figures.best(found, framework)) for framework in FRAMEWORKS]
-        ratio = figures.ratio(figures.best(found), figures.best(found, OURS))
-        rows.append([NETWORKS[name].title, *cells, _ratio(ratio, 1.0)])
-    header = ["observations a second", *_TITLES, "Laminar ÷ best peer"]
-    return _lines(header, rows) if rows else ""
+        cells = [cell(_per_second(figures.best(found, framework))) for framework in FRAMEWORKS]
+        rows.append([NETWORKS[name].title, *cells, section.judge(name, _ratio_of(found), 1.0)])
+    section.text = table(["observations a second", *_TITLES, "Laminar ÷ best peer"], rows)
+    return section
 
 
-def _per_second(measured: Measured | None) -> str:
+def _per_second(measured: Measured | None) -> Measured | None:
     """Return the rate that milliseconds for each observation come to."""
     if measured is None:
-        return "—"
+        return None
     rates = {number: 1e3 / value for number, value in measured.rounds.items()}
-    found = Measured(measured.framework, measured.variant, measured.precision, rates, 1e3 / measured.high, 1e3 / measured.low)
-    return _cell(found)
+    return replace(measured, rounds=rates, low=1e3 / measured.high, high=1e3 / measured.low)
 
 
-def _memory(results: Results) -> str:
+def _memory(results: Results, section: _Section) -> _Section:
     rows = []
     for name in _rows(results):
         whole = figures.memory(results["runs"], name)
@@ -183,11 +170,10 @@ def _memory(results: Results) -> str:
         for framework in FRAMEWORKS:
             most, own = figures.best(whole, framework), figures.best(beyond, framework)
             cells.append(f"{most.middle:.0f} ({own.middle:.0f})" if most and own else "—")
-        ours, by_hand = figures.best(whole, OURS), figures.best(whole, "torch")
-        verdict = "—" if not (ours and by_hand) else "yes" if ours.middle <= by_hand.middle else "no"
-        rows.append([NETWORKS[name].title, *cells, verdict])
-    header = ["peak, MB (beyond the imports)", *_TITLES, "Laminar at most the loop by hand"]
-    return _lines(header, rows) if rows else ""
+        ratio = figures.ratio(figures.best(whole, "torch"), figures.best(whole, OURS))
+        rows.append([NETWORKS[name].title, *cells, section.judge(name, ratio, 1.0)])
+    section.text = table(["peak, MB (beyond the imports)", *_TITLES, "PyTorch by hand ÷ Laminar"], rows)
+    return section
 
 
 def _work(results: Results) -> str:
@@ -209,7 +195,7 @@ def _work(results: Results) -> str:
         }
         rows.append([network.title, " and ".join(told) or "—", " and ".join(steps) or "—", *cells])
     header = ["training loss after the same steps", "parameters", "steps", *_TITLES]
-    return "\n\n".join([_lines(header, rows), *notes])
+    return "\n\n".join([table(header, rows), *notes])
 
 
 def _loss(values: list[float] | None, reference: list[float] | None) -> str:
@@ -238,5 +224,6 @@ def _missing(results: Results) -> str:
     kinds = {"train": "training", "predict": "inference", "epoch": "first epoch"}
     for (who, kind, error), names in told.items():
         lines.append(f"- {who.title}, {kinds[kind]} of {', '.join(dict.fromkeys(names))}: {error}")
-    lines.append("- skorch has no setting for reduced precision.")
+    if any(run["framework"] == "skorch" for run in results["runs"]):
+        lines.append("- skorch has no setting for reduced precision.")
     return "\n".join(lines)
