@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,7 @@ from laminar.atomic import replacing
 def main() -> None:
     """Do what the command line says."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the process that runs is ended, too
     try:
         results = _from_file(options.source) if options.source else _measure(options)
     except KeyboardInterrupt:
@@ -50,9 +52,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a miniature of seconds: ours and the loop by hand, two networks")
     parser.add_argument("--only", nargs="+", choices=list(FRAMEWORKS), metavar="FRAMEWORK", help=", ".join(FRAMEWORKS))
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), metavar="NETWORK", help=", ".join(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2, help="25 minutes on two quiet cores; each further one about 5")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=2.0, help="that the steps of a process are timed for")
+    parser.add_argument("--seconds", type=float, default=1.5, help="that the steps of a process are timed for")
     parser.add_argument("--timeout", type=float, default=240.0, help="seconds that a process may take")
     parser.add_argument("--output", type=Path, help="the raw figures, as JSON")
     parser.add_argument("--docs", type=Path, help="the page whose marked part is written")

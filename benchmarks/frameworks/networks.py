@@ -54,9 +54,9 @@ _ALL = [
     ),
     Network("mlp", "MLP 3072-20-15-10 with BN", (3072,), 10, 62_005, "sgd", steps=100, warm=1, goals={"float32": 1.1}),
     Network("mnist", "MNIST CNN", (1, 28, 28), 10, 600_810, "adadelta", 1.0, goals={"float32": 1.2, "best": 1.8}),
-    Network("resnet20", "CIFAR ResNet-20", (3, 32, 32), 10, 269_722, steps=8, goals={"float32": 1.2, "best": 1.8}),
+    Network("resnet20", "CIFAR ResNet-20", (3, 32, 32), 10, 269_722, steps=5, goals={"float32": 1.2, "best": 1.8}),
     Network("lstm", "LSTM(64), 20 steps of 8", (20, 8), 0, 18_753, "adam", 0.001, steps=100, warm=1, goals={"float32": 1.1}),
-    Network("vgg", "VGG-like on CIFAR, batches of 32", (3, 32, 32), 10, 2_197_706, batch=32, steps=12, predicted=32),
+    Network("vgg", "VGG-like on CIFAR, batches of 32", (3, 32, 32), 10, 2_197_706, batch=32, steps=8, predicted=32),
     Network(
         "resnet50",
         "ResNet-50 at 224×224, batches of 8",

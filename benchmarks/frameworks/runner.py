@@ -53,7 +53,7 @@ class Job:
     round: int = 0
     seed: int = 0
     threads: int = 2
-    seconds: float = 3.0
+    seconds: float = 1.5
     quick: bool = False
     data: str = ""
 

@@ -46,9 +46,9 @@ class Session:
 
     networks: list[str]
     frameworks: list[str]
-    rounds: int = 3
+    rounds: int = 2
     threads: int = 2
-    seconds: float = 2.0
+    seconds: float = 1.5
     timeout: float = 240.0
     quick: bool = False
     report: Callable[[str], object] = say

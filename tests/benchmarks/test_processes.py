@@ -45,7 +45,8 @@ def test_the_miniature_measures_and_writes_figures_and_table(tmp_path: Path) -> 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page.md", "results.json"]
 
 
-def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_what_was_there(signal_number: signal.Signals, tmp_path: Path) -> None:
     figures = tmp_path / "results.json"
     figures.write_text("old")
     command, environment = _command("--quick", "--output", str(figures))
@@ -53,7 +54,7 @@ def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "== measuring: networks digits, mlp; frameworks laminar, torch\n"
     time.sleep(0.2)  # the first of its processes is being started
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal_number)
     _, complaints = process.communicate(timeout=60)
     assert process.returncode == 1
     assert complaints.splitlines()[-1] == "Stopped by Ctrl-C; nothing has been written."
