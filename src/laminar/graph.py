@@ -6,6 +6,7 @@ to `torch.compile`, and there to be read, as `Graph.code`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import getitem
@@ -162,6 +163,21 @@ class Graph:
             plain = len(step.args) == 1 and not step.kwargs and isinstance(step.args[0], _Value)
             value = step.args[0] if plain else None
         return names
+
+    def links(self) -> list[tuple[str, str]]:
+        """Return the names of modules (a, b), each called once, where b is given what a returns, and nothing else is."""
+        uses = Counter(v.step for v in _values((self.outputs, [(s.args, s.kwargs) for s in self.steps])))
+        called = Counter(s.target for s in self.steps if s.is_module)
+        found = []
+        for step in self.steps:
+            plain = len(step.args) == 1 and not step.kwargs and isinstance(step.args[0], _Value)
+            value = step.args[0] if plain else None
+            if value is None or value.path or value.step < len(self.names) or uses[value.step] != 1:
+                continue
+            before = self.steps[value.step - len(self.names)]
+            if step.is_module and before.is_module and called[step.target] == called[before.target] == 1:
+                found.append((before.target, step.target))
+        return found
 
     # -- the function that runs ------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_map
 
 from laminar.fit.batches import Batches
 from laminar.fit.convert import Batch
-from laminar.fit.forward import Execution, forward, inference
+from laminar.fit.folding import Run, folded
+from laminar.fit.forward import Execution, inference
 from laminar.fit.head import Head
 from laminar.fit.portions import Portions
 from laminar.losses.base import Loss, full
@@ -38,12 +39,12 @@ def evaluate(
     totals: list[Tensor] = []
     seen = 0
 
-    def run(batch: Batch) -> Any:
+    def run(batch: Batch, compute: Run) -> Any:
         with head.logits():
-            return forward(model, batch.x, execution)
+            return compute(batch.x)
 
-    with inference(model):
-        for batch, output in portions.of_each(batches.everything(), run, model):
+    with inference(model), folded(model, execution, batches.observations) as compute:
+        for batch, output in portions.of_each(batches.everything(), lambda batch: run(batch, compute), model):
             assert batch.y is not None  # or there would be no batch
             shown = head.probabilities(output) if ask_head else output
             figures = [criterion(output, batch.y, batch.weight)]
@@ -69,6 +70,6 @@ def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], ex
 
     A network that returns several tensors gives as many, in the same nest of tuples and lists; `finish` is given that nest.
     """
-    with inference(model):
-        found = portions.of_each(batches.everything(), lambda batch: finish(forward(model, batch.x, execution)), model)
+    with inference(model), folded(model, execution, batches.observations) as compute:
+        found = portions.of_each(batches.everything(), lambda batch: finish(compute(batch.x)), model)
         return tree_map(lambda *parts: torch.cat(parts), *(output for _, output in found))

@@ -15,7 +15,7 @@ from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.hooks import has_hooks
 from laminar.layers.recompute import recomputes
 
-__all__ = ["Chain", "run_chain"]
+__all__ = ["Chain", "kind_of", "run_chain", "two_at_once"]
 
 
 def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
@@ -31,7 +31,7 @@ def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     left = list(modules)
     while left:
         module = left.pop(0)
-        z = _two_at_once(module, left[0], x) if left else None
+        z = two_at_once(module, left[0], x) if left else None
         if z is None:
             x = module(x)
         else:
@@ -53,18 +53,24 @@ class Chain(nn.Sequential):
         return run_chain(self, input)
 
 
-def _two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | None:
+def two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | None:
     """Return the activation `following` of the normalization `module` of x, or None where that is not to be had at once."""
     if type(module) is not BatchNormalization or not module.built or not isinstance(x, Tensor):
         return None
-    kind = _kind(following)
+    if "forward" in module.__dict__ or "forward" in following.__dict__:  # somebody else's, for the time being
+        return None
+    kind = kind_of(following)
     if kind is None or any(has_hooks(m) or recomputes(m) for m in (module, following)):
         return None
     return module.by_kernel(x, kind, following.alpha if kind == Kind.ELU else None)  # type: ignore[arg-type]  # which an ELU has
 
 
-def _kind(module: nn.Module) -> Kind | None:
-    """Return what a kernel calls this activation; None if it has no word for it."""
+def kind_of(module: nn.Module) -> Kind | None:
+    """Return what a kernel calls this activation; None if it has no word for it.
+
+    >>> kind_of(nn.ReLU()).name, kind_of(nn.Tanh())
+    ('RELU', None)
+    """
     if type(module) is ELU:
         return Kind.ELU if module.built else None
     plain = type(module) is ReLU and not module.settings
