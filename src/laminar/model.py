@@ -14,6 +14,7 @@ from laminar import losses, metrics, optimizers, shapes
 from laminar.errors import ArgumentError, LayerError, NotCompiledError, complaint
 from laminar.fit import adapt, arguments
 from laminar.fit import evaluate as evaluation
+from laminar.fit.ahead import need_main_thread
 from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
 from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
@@ -322,6 +323,7 @@ class Model(Network):
             tensors = x if isinstance(x, tuple) else (x,)
             inputs = tuple(tuple(t.shape[1:]) for t in tensors)
             if inputs not in known:
+                need_main_thread()  # where the network may be training
                 known[inputs] = self._run_for_shapes(inputs, tuple(t.dtype for t in tensors), seed)
             last = known[inputs]
 

@@ -7,9 +7,20 @@
 """
 
 from laminar.data.digits import digits
+from laminar.data.folders import ImageFolder, image_folder
 from laminar.data.images import cifar10, fashion_mnist, mnist
 from laminar.data.kernels import image_kernels
 from laminar.data.labels import to_categorical
 from laminar.data.series import windows
 
-__all__ = ["cifar10", "digits", "fashion_mnist", "image_kernels", "mnist", "to_categorical", "windows"]
+__all__ = [
+    "ImageFolder",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "image_folder",
+    "image_kernels",
+    "mnist",
+    "to_categorical",
+    "windows",
+]

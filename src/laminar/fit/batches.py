@@ -7,10 +7,8 @@ batch by batch, before it goes to the device.
 from __future__ import annotations
 
 import numbers
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,74 +18,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from laminar import seeding
 from laminar.errors import ArgumentError, DataError, DtypeError, complaint
-from laminar.fit.convert import Batch, Converter, Inputs, about, same_length, to_tensor
+from laminar.fit.convert import Batch, Converter, Inputs, same_length, to_tensor
+from laminar.fit.source import Batches, Order, Shuffle
+from laminar.fit.stream import FromDataset, Stream
 
 __all__ = ["Batches", "Order", "Shuffle", "SideBySide", "make_batches", "split"]
-
-Shuffle = Literal["epoch", "once"] | bool
-
-
-@dataclass(frozen=True)
-class Order:
-    """How observations are put into batches.
-
-    Attributes:
-        size: observations a batch.
-        shuffle: "epoch" (anew for every epoch), "once" (one order for all), or False (as they come).
-        drop_last: whether a last batch that is not full is left out.
-        seed: of the orders.
-    """
-
-    size: int
-    shuffle: Shuffle = False
-    drop_last: bool = False
-    seed: int = 0
-
-    def steps(self, n: int) -> int:
-        """Return the number of batches that n observations make.
-
-        Raises:
-            DataError: if they make none.
-        """
-        steps = n // self.size if self.drop_last else -(-n // self.size)
-        if steps == 0:
-            raise DataError(
-                complaint(
-                    "fit(drop_last=True)",
-                    expected=f"at least one full batch of {self.size}",
-                    received=f"{n} observations",
-                    fix=f"Pass batch_size={n} or less, or drop_last=False",
-                )
-            )
-        return steps
-
-    def permutation(self, n: int, epoch: int) -> Tensor | None:
-        """Return the order of n observations in `epoch` (from 1); None where they come as they are."""
-        if not self.shuffle:
-            return None
-        return torch.randperm(n, generator=seeding.generator(self.seed, "shuffle", 0 if self.shuffle == "once" else epoch))
-
-
-class Batches(ABC):
-    """A source of batches that can be gone through once for each epoch."""
-
-    observations: int | None
-    """How many there are; None where a stream does not tell."""
-
-    steps: int | None
-    """Batches an epoch; None where a stream does not tell."""
-
-    @abstractmethod
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Return the batches of epoch `number`, from 1."""
-
-    @abstractmethod
-    def everything(self) -> Iterator[Batch]:
-        """Return every observation once: in order, and with the last batch, where that is ours to choose."""
-
-    def example(self) -> Batch:
-        """Return the first batch of `everything`."""
-        return next(iter(self.everything()))
 
 
 class _InMemory(Batches):
@@ -152,72 +87,6 @@ class _InMemory(Batches):
         x = tuple(cut(t) for t in whole.x) if isinstance(whole.x, tuple) else cut(whole.x)
         y = tuple(cut(t) for t in whole.y) if isinstance(whole.y, tuple) else None if whole.y is None else cut(whole.y)
         return Batch(x, y, None if whole.weight is None else cut(whole.weight))
-
-
-class _Stream(Batches):
-    """Anything that yields (x, y) or (x, y, weight) batches each time it is iterated."""
-
-    def __init__(self, source: Any, convert: Callable[[Any], Batch], device: torch.device) -> None:
-        self._source, self._convert, self._device = source, convert, device
-        self.observations = None
-        try:
-            self.steps = len(source)
-        except TypeError:
-            self.steps = None
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        return self._converted(self._source, number)
-
-    def everything(self) -> Iterator[Batch]:
-        return self._converted(self._source, 1)
-
-    def _converted(self, source: Any, epoch: int) -> Iterator[Batch]:
-        count = 0
-        for item in source:
-            count += 1
-            with about(f"batch {count}"):
-                batch = self._convert(item)
-            yield batch.to(self._device)
-        if count == 0:
-            first = epoch == 1
-            raise DataError(
-                complaint(
-                    "x",
-                    expected="at least one batch" if first else f"batches in epoch {epoch}",
-                    received="none",
-                    fix="Pass data that is not empty"
-                    if first
-                    else "Pass something that can be iterated again for every epoch, such as a list or a DataLoader",
-                )
-            )
-
-
-class _FromDataset(_Stream):
-    """A dataset whose observations can be asked for by number: in the order that the same observations in arrays would have."""
-
-    def __init__(self, data: Any, order: Order, convert: Callable[[Any], Batch], device: torch.device) -> None:
-        n = len(data)
-        if n == 0:
-            raise DataError(complaint("x", expected="at least one observation", received="an empty dataset", fix="Fill it"))
-        super().__init__(None, convert, device)
-        self._data, self._order = data, order
-        self.observations, self.steps = n, order.steps(n)
-
-    def _loader(self, order: Order, epoch: int) -> Any:
-        permutation = order.permutation(len(self._data), epoch)
-        return DataLoader(
-            self._data,
-            order.size,
-            sampler=None if permutation is None else permutation.tolist(),
-            drop_last=order.drop_last,
-            generator=seeding.generator(order.seed, "loader", epoch),  # so that it draws nothing from torch's global one
-        )
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        return self._converted(self._loader(self._order, number), number)
-
-    def everything(self) -> Iterator[Batch]:
-        return self._converted(self._loader(replace(self._order, shuffle=False, drop_last=False), 1), 1)
 
 
 # -- several trainings at once --------------------------------------------------------------------------------------------
@@ -304,8 +173,8 @@ def make_batches(data: tuple[Any, Any, Any], order: Order, device: torch.device,
         if value is not None:
             raise _beside_stream(x, name, value)
     if by_number:
-        return _FromDataset(x, order, converter.item, device)
-    return _Stream(source, converter.item, device)
+        return FromDataset(x, order, converter.item, device)
+    return Stream(source, converter.item, device)
 
 
 def _unpacked(data: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:

@@ -26,6 +26,7 @@ from laminar.optimizers import Rule, put_averages_in_place
 __all__ = ["Run", "train"]
 
 _TICK = 0.1  # seconds between two moves of the bar
+_MUCH, _LONG = 0.2, 1.0  # share of an epoch that is much to wait, and seconds of an epoch that is worth a word
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Run:
     _seen: int = 0
     _shown: int = 0  # the iteration of the last row of the table
     _started: float = 0.0
+    _told_of_waiting: bool = False
 
 
 def train(run: Run, epochs: int, title: str) -> None:
@@ -127,7 +129,9 @@ def _epochs(run: Run, state: State) -> None:
         if state.stop is not None:
             return
         run.model.train()
+        run.batches.waited, began = 0.0, time.perf_counter()
         _iterate(run, state)
+        _note_waiting(run, state, time.perf_counter() - began)
         run.pace.end_epoch()
         if state.total is None and state.stop is None:  # a stream has now told its length
             state.total = state.iteration * state.epochs
@@ -167,6 +171,15 @@ def _iterate(run: Run, state: State) -> None:
     step.finish()
     run.progress.tick(state.epoch, state.iteration)
     _flush(run, state)
+
+
+def _note_waiting(run: Run, state: State, seconds: float) -> None:
+    """Note how much of the epoch's iterations was waiting for data; say it, once, where it is much."""
+    share = run.batches.waited / seconds
+    state.history.waited.append(share)
+    if share > _MUCH and seconds > _LONG and not run._told_of_waiting:
+        run._told_of_waiting = True
+        run.progress.note(f"Training waited for data {share:.0%} of the time (epoch {state.epoch}). {run.batches.advice}")
 
 
 def _place(state: State, batch: Batch) -> str:
@@ -221,6 +234,7 @@ def _even_out(run: Run) -> None:
         del values[shortest:]
     for values in history.history.values():
         del values[len(history.epoch) :]
+    del history.waited[len(history.epoch) :]
 
 
 def _row(run: Run, state: State, figures: dict[str, float]) -> None:

@@ -41,6 +41,7 @@ class History:
         iterations: figure -> one number for each iteration, of its mini-batch ("learning_rate": that of its step).
         epoch: the epochs that ended, from 1; the last one may have been cut short, where `stopped` says why.
         seconds: elapsed time of the whole run.
+        waited: for each epoch, the share of its time that training waited for data, in [0, 1].
         stopped: why the run ended before its time; None if it did not.
 
     >>> h = History({"loss": [2.0, 1.0]}, epoch=[1, 2])
@@ -53,6 +54,7 @@ class History:
     epoch: list[int] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str | None = None
+    waited: list[float] = field(default_factory=list, compare=False)
 
     def __repr__(self) -> str:
         """Return the last figures in one line."""
