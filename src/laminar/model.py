@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from laminar import losses, metrics, optimizers, shapes
+from laminar import losses, metrics, optimizers, seeding, shapes
 from laminar.errors import ArgumentError, LayerError, NotCompiledError, complaint
 from laminar.fit import adapt, arguments
 from laminar.fit import evaluate as evaluation
@@ -30,6 +31,9 @@ from laminar.fit.several import Goals, OneOutput, SeveralPlan, make_goals
 from laminar.fit.state import History, Recipe
 from laminar.fit.words import named_arguments
 from laminar.network import Network
+from laminar.profiling.measure import Subject
+from laminar.profiling.result import Profile
+from laminar.profiling.run import profiled
 from laminar.shapes import Shape
 
 __all__ = ["Model"]
@@ -301,6 +305,61 @@ class Model(Network):
         else:
             labels = output.argmax(axis)
         return labels if isinstance(x, Tensor) else labels.numpy()
+
+    # -- profile --------------------------------------------------------------------------------------------------------
+
+    @named_arguments
+    def profile(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = 128,
+        sample_weight: Any = None,
+        repeats: int = 7,
+        show: bool = True,
+    ) -> Profile:
+        """Print and return where the time and the memory of a training step go, layer by layer, and what to try.
+
+        A copy of the network takes some steps on the first batch; the network, its optimizer and the global random generators
+        are afterwards as they were, bit for bit.
+
+        Args:
+            x: inputs, as in `fit`.
+            y: targets, as in `fit`.
+            batch_size: observations in the step.
+            sample_weight: weights, as in `fit`.
+            repeats: steps that are measured, at least 1; the figures are medians.
+            show: whether to print the table.
+
+        Raises:
+            NotCompiledError: before `compile`.
+            DataError, LabelError, ShapeError, DtypeError: naming what is wrong with the data.
+
+        >>> import laminar as lm
+        >>> from laminar import layers as L
+        >>> model = lm.Sequential([L.Flatten(), L.Dense(10)])
+        >>> model.compile("sgdm", "sparse_categorical_crossentropy")
+        >>> found = model.profile(torch.rand(64, 1, 28, 28), torch.arange(64) % 10, show=False)
+        >>> [row.path for row in found.rows]
+        ['flatten', 'dense', '(loss)', '(update)', '(everything else)']
+        """
+        recipe = self._compiled("profile")
+        size, repeats = arguments.whole_numbers("profile", batch_size=batch_size, repeats=repeats)
+        with seeding.preserved(), seeding.loader_preserved(x):
+            trial = copy.deepcopy(self)  # with the optimizer, should that be a torch optimizer of its parameters
+            training = (trial._arranged(x), y if y is None else trial._arranged_targets(y), sample_weight)
+            batches = trial._batches(training, Order(size, seed=0), recipe.device)
+            adapt.adapt(trial, batches)
+            plan = trial._plan(recipe, batches)
+            pace = trial._learner.pace(recipe.optimizer, trial, f"{type(self).__name__}.profile")
+            with trial._traceable() as imagined:
+                found = shapes.trace(imagined, *trial._need_built("profile"), dtype=trial._input_dtypes or None)
+            subject = Subject(trial.train(), plan.step(pace), pace.optimizer, batches.example(), found, recipe.device)
+            result = profiled(subject, plan.execution, repeats)
+        if show:
+            print(result)
+        return result
 
     # -- parts ----------------------------------------------------------------------------------------------------------
 

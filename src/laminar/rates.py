@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import DataLoader
 
 from laminar import seeding
 from laminar.errors import ArgumentError, DivergedError, complaint
@@ -134,7 +132,7 @@ def range_test(
     _check(low, high)
     rise = _Rise(np.geomspace(low, high, positive("range_test(iterations=)", iterations, least=10)))
     recipe = model._compiled("range_test")
-    with seeding.preserved(), _untouched(x):
+    with seeding.preserved(), seeding.loader_preserved(x):
         trial = copy.deepcopy(model)  # with the optimizer, should that be a torch optimizer of its parameters
         optimizer = trial._compiled("range_test").optimizer
         if isinstance(optimizer, Rule):
@@ -197,15 +195,3 @@ def _smooth(losses: Sequence[float]) -> NDArray[np.float64]:
 def _trailing(losses: Sequence[float], width: int) -> NDArray[np.float64]:
     """Return the means of `width` losses in a row."""
     return np.convolve(losses, np.full(width, 1 / width), "valid") if len(losses) >= width else np.empty(0)
-
-
-@contextmanager
-def _untouched(source: Any) -> Iterator[None]:
-    """Give a DataLoader's own generator its state back afterwards."""
-    generator = getattr(source, "generator", None) if isinstance(source, DataLoader) else None
-    state = None if generator is None else generator.get_state()
-    try:
-        yield
-    finally:
-        if generator is not None:
-            generator.set_state(state)

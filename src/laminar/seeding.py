@@ -17,7 +17,17 @@ from contextvars import ContextVar
 import numpy as np
 import torch
 
-__all__ = ["ambient_generator", "derive", "generator", "generator_states", "preserved", "seed_all", "seed_torch", "seeded"]
+__all__ = [
+    "ambient_generator",
+    "derive",
+    "generator",
+    "generator_states",
+    "loader_preserved",
+    "preserved",
+    "seed_all",
+    "seed_torch",
+    "seeded",
+]
 
 _AMBIENT: ContextVar[int | None] = ContextVar("laminar_seed", default=None)
 
@@ -84,6 +94,25 @@ def preserved() -> Iterator[None]:
         finally:
             random.setstate(of_python)
             np.random.set_state(of_numpy)
+
+
+@contextmanager
+def loader_preserved(source: object) -> Iterator[None]:
+    """Give a DataLoader's own generator its state back afterwards; of anything else, do nothing.
+
+    >>> loader = torch.utils.data.DataLoader([1, 2, 3], shuffle=True, generator=torch.Generator().manual_seed(0))
+    >>> with loader_preserved(loader):
+    ...     once = [int(n) for n in loader]
+    >>> once == [int(n) for n in loader]
+    True
+    """
+    own = getattr(source, "generator", None) if isinstance(source, torch.utils.data.DataLoader) else None
+    state = None if own is None else own.get_state()
+    try:
+        yield
+    finally:
+        if own is not None:
+            own.set_state(state)
 
 
 @contextmanager
