@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from frameworks.networks import NETWORKS, Network, halved, miniature
+from frameworks.networks import NETWORKS, Network, miniature, shortened
 from frameworks.samples import load, sample
 
 __all__ = ["AfterEpoch", "Job", "Subject", "main"]
@@ -60,7 +60,7 @@ class Job:
     @property
     def task(self) -> Network:
         """The network's description."""
-        network = NETWORKS[self.network] if self.precision == "float32" else halved(NETWORKS[self.network])
+        network = NETWORKS[self.network] if self.precision == "float32" else shortened(NETWORKS[self.network])
         return miniature(network) if self.quick else network
 
 
