@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from laminar.errors import ArgumentError, complaint
 from laminar.fit.convert import Batch
-from laminar.fit.portions import Portions, keeps_states
+from laminar.fit.portions import Portions, is_out_of_memory, keeps_states
 from laminar.fit.undo import Undo
 from laminar.layers.base import Layer
 
@@ -62,6 +62,18 @@ class InParts:
         def undo() -> None:
             clear()
             self._undo.put_back()
+
+        if most is None:  # as nearly always, and without ado
+            try:
+                return learn(batch, 1.0)
+            except Exception as error:
+                reason = self._hindrance(versions, batch) if is_out_of_memory(error) else ""
+                if reason is not None:
+                    if reason:
+                        undo()
+                        error.add_note(reason)
+                    raise
+            undo()
 
         def learn_part(part: Batch) -> tuple[int, Tensor, Any]:
             return (part.size, *learn(part, part.size / batch.size))

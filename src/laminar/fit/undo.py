@@ -36,24 +36,30 @@ class Undo:
         self._before = Before.of(())
         self._watched: list[nn.Module] = []  # modules whose attributes become others
         self._kept: list[tuple[dict[str, Any], str, Tensor]] = []  # tensors that are written to: table, name, tensor
+        self._written: list[Tensor] = []  # the same, without graph
         self._copies: list[Tensor] = []
-        self._generators: list[tuple[torch.Generator, Tensor]] = []
+        self._drawn_from: list[torch.Generator] = []
+        self._states: list[Tensor] = []
 
-    @torch.no_grad()
     def note(self) -> None:
         """Note how everything is, before a step."""
         if self._steps == 1:
             self._look_at_first_step()
-        elif any(table.get(name) is not tensor for table, name, tensor in self._kept):
-            self._steps = 0  # the network was changed or moved
+        for table, name, tensor in self._kept:
+            if table.get(name) is not tensor:
+                self._steps = 0  # the network was changed or moved
+                break
         if not self._steps:
             modules = list(self._model.modules())
             self._watched, self._kept = modules, [entry for module in modules for entry in _tensors(module)]
-            self._copies = [tensor.detach().clone() for _, _, tensor in self._kept]
+            self._written = [tensor.detach() for _, _, tensor in self._kept]
+            self._copies = [tensor.clone() for tensor in self._written]
+            self._drawn_from = self._global_generators()
         elif self._copies:
-            torch._foreach_copy_(self._copies, [tensor for _, _, tensor in self._kept])
-        self._before = Before.of(self._watched)
-        self._generators = [(g, g.get_state()) for g in self._drawn_from()]
+            torch._foreach_copy_(self._copies, self._written)
+        if self._watched:
+            self._before = Before.of(self._watched)
+        self._states = [generator.get_state() for generator in self._drawn_from]
         self._steps += 1
 
     @torch.no_grad()
@@ -62,25 +68,27 @@ class Undo:
         self._before.put_back()
         for (_, _, tensor), copy in zip(self._kept, self._copies, strict=True):
             tensor.copy_(copy)
-        for generator, state in self._generators:
+        for generator, state in zip(self._drawn_from, self._states, strict=True):
             generator.set_state(state)
 
     @property
     def has_drawn(self) -> bool:
         """Whether random numbers were drawn since."""
-        return any(not torch.equal(generator.get_state(), state) for generator, state in self._generators)
+        pairs = zip(self._drawn_from, self._states, strict=True)
+        return any(not torch.equal(generator.get_state(), state) for generator, state in pairs)
 
     def _look_at_first_step(self) -> None:
         """Go on with what the first step has changed."""
-        self._watched = self._before.changed()
+        self._watched, self._before = self._before.changed(), Before.of(())
         self._kept = [
             (table, name, tensor)
             for (table, name, tensor), copy in zip(self._kept, self._copies, strict=True)
             if table.get(name) is tensor and not torch.equal(tensor, copy)
         ]
-        self._copies = [tensor.detach().clone() for _, _, tensor in self._kept]
+        self._written = [tensor.detach() for _, _, tensor in self._kept]
+        self._copies = [tensor.clone() for tensor in self._written]
 
-    def _drawn_from(self) -> list[torch.Generator]:
+    def _global_generators(self) -> list[torch.Generator]:
         """Return the global generators of the CPU, and of the GPU that the network is on."""
         device = next((p.device for p in self._model.parameters()), torch.device("cpu"))
         if device.type != "cuda":
