@@ -19,6 +19,7 @@ from laminar.fit.ahead import need_main_thread
 from laminar.fit.batches import Batches, Order, Shuffle, make_batches
 from laminar.fit.callbacks import Callback
 from laminar.fit.convert import ClassWeight, Converter, Inputs, about, as_numpy
+from laminar.fit.engines.layout import lay_out
 from laminar.fit.figures import Figures
 from laminar.fit.forward import Engine, Execution
 from laminar.fit.head import Head, find_axis, find_head
@@ -109,8 +110,10 @@ class Model(Network):
                 With several outputs a list or dict of that, for each.
             loss_weights: with several outputs what each loss counts in the sum of them; 1 where None.
             device: "auto" (a GPU where there is one), or a torch device.
-            engine: "auto" (on the CPU Laminar's own kernels where these are faster; the numbers are those of "eager" but for
-                rounding), or "eager" (torch's operations alone).
+            engine: "auto" (on the CPU Laminar's own kernels where these are faster, on a GPU "cuda_graph"), "eager" (torch's
+                operations alone), "compiled" (training by torch's compiler), or "cuda_graph" (whole training steps as one
+                CUDA graph). The numbers are those of "eager" but for rounding. An engine that cannot be used says why, and
+                leaves the network to "auto"'s kernels.
             precision: "float32" (the dtype of the parameters, to be exact), "bfloat16" (convolutions, matrix products and the
                 like round their inputs to it, in training, evaluation and prediction; parameters, optimizer, loss and figures
                 stay float32), or "auto" (bfloat16 where it is faster: see `laminar info`).
@@ -451,6 +454,7 @@ class Model(Network):
     def _plan(self, recipe: Recipe, batches: Batches) -> OnePlan | SeveralPlan:
         """Return how the network is trained, evaluated and read."""
         execution = Execution(recipe.engine, computes_in_bfloat16(self, recipe.precision, recipe.device))
+        lay_out(self, execution, recipe.device)
         if self._goals is not None and self._graph is not None:
             return SeveralPlan(
                 self, self._goals, self._output_shapes, self._each_output(), lambda: batches.example().x, execution

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 import laminar as lm
 from laminar import layers as L
+from laminar.fit.aim import objective
 from laminar.fit.convert import Batch
 from laminar.fit.dense_chain import dense_chain
 from laminar.fit.head import find_head
 from laminar.fit.side_by_side import Stacked
-from laminar.fit.steps import objective
 from laminar.losses import Loss, get
 from laminar.seeding import seed_all
 

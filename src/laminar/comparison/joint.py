@@ -156,6 +156,8 @@ def _part(model: Model, options: Mapping[str, Any], known: _Part | None) -> _Par
             raise _refused("networks with one output", "several outputs")
         if plan.execution.bfloat16:
             raise _refused("float32", "bfloat16")
+        if plan.execution.engine in ("compiled", "cuda_graph"):
+            raise _refused('engine="auto" or "eager"', f'"{plan.execution.engine}"')
         held = None if validation is None else model._batches(validation, Order(size), recipe.device)
         validate = None if held is None else model._validation((held, None, None), recipe, plan)
     return _Part(batches, held, plan, validate)

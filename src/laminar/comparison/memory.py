@@ -57,7 +57,7 @@ def step_memory(
         order = Order(batch_size, shuffle="once")  # so that the batch is cut out as in training, and no part of all the data
         batches = copied._batches(data, order, recipe.device, class_weight=class_weight)
         pace = copied._learner.pace(recipe.optimizer, copied, "step_memory")
-        step = copied._plan(recipe, batches).step(pace)
+        step = copied._plan(recipe, batches).eager_step(pace)
         batch = next(iter(batches.epoch(1)))
         copied.train()
         step(batch)

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from laminar.fit.batches import Batches
 from laminar.fit.convert import Batch
 from laminar.fit.folding import Run, folded
 from laminar.fit.forward import Execution, inference
+from laminar.fit.gather import gathered
 from laminar.fit.head import Head
 from laminar.fit.portions import Portions
 from laminar.losses.base import Loss, full
@@ -72,4 +72,4 @@ def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], ex
     """
     with inference(model), folded(model, execution, batches.observations) as compute:
         found = portions.of_each(batches.everything(), lambda batch: finish(compute(batch.x)), model)
-        return tree_map(lambda *parts: torch.cat(parts), *(output for _, output in found))
+        return gathered(output for _, output in found)

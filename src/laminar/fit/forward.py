@@ -13,10 +13,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from laminar.kernels.switch import enabled
 
-__all__ = ["EAGER", "Engine", "Execution", "forward", "inference"]
+__all__ = ["EAGER", "Engine", "Execution", "computed", "forward", "inference"]
 
-Engine: TypeAlias = Literal["auto", "eager"]
-"""What computes a network: torch's operations alone ("eager"), or Laminar's kernels where these are faster ("auto")."""
+Engine: TypeAlias = Literal["auto", "eager", "compiled", "cuda_graph"]
+"""What computes a network: torch's operations alone ("eager"), or Laminar's kernels where these are faster (all others).
+
+In training "compiled" is torch's compiler, "cuda_graph" one graph for the whole step, and "auto" the latter on a GPU.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,17 @@ def forward(model: nn.Module, x: Any, execution: Execution = EAGER) -> Any:
     >>> forward(nn.Linear(3, 2), torch.zeros(4, 3), Execution(bfloat16=True)).dtype
     torch.float32
     """
-    inputs = x if isinstance(x, tuple) else (x,)
     with enabled(execution.engine != "eager"):
-        if not execution.bfloat16:
-            return model(*inputs)
-        with _rounding(inputs):
-            output = model(*inputs)
+        return computed(model, x, execution)
+
+
+def computed(model: nn.Module, x: Any, execution: Execution) -> Any:
+    """Return what `forward` returns; whether Laminar's kernels are used is left to the caller."""
+    inputs = x if isinstance(x, tuple) else (x,)
+    if not execution.bfloat16:
+        return model(*inputs)
+    with _rounding(inputs):
+        output = model(*inputs)
     return tree_map(_single, output)  # the loss, metrics and predictions are in float32
 
 

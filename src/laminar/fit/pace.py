@@ -33,6 +33,7 @@ class Pace:
         iterations: updates made, over all fits.
         batches_an_update: how many batches give the gradient of one update.
         epochs: epochs begun and ended.
+        program: what an engine has compiled for these parameters, kept from one fit to the next.
 
     >>> w, b = (nn.Parameter(torch.zeros(2)) for _ in range(2))
     >>> sgd = torch.optim.SGD([{"params": [w]}, {"params": [b], "lr": 0.2}], lr=0.1)
@@ -50,6 +51,7 @@ class Pace:
         self._decay = rule.decay if rule else 0.0
         self.batches_an_update = (rule.gradient_accumulation_steps if rule else None) or 1
         self._made = [list(group["params"]) for group in optimizer.param_groups]  # the groups before any factors
+        self.program: Any = None
         self.iterations = self.epochs = 0
         self._epoch_began = 0  # after so many iterations
         self._steps: int | None = None  # of an epoch, as far as known

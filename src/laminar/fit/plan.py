@@ -9,14 +9,15 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from laminar.fit import evaluate as evaluation
+from laminar.fit.aim import Aim, objective
 from laminar.fit.batches import Batches
+from laminar.fit.engines.choose import eager_step, make_step
 from laminar.fit.forward import Execution
 from laminar.fit.head import Head
-from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
 from laminar.fit.portions import Portions
 from laminar.fit.recorder import Recorder
-from laminar.fit.steps import EagerStep, Step, objective
+from laminar.fit.steps import EagerStep, Step
 from laminar.losses import Loss
 from laminar.metrics import Metric
 
@@ -40,9 +41,15 @@ class OnePlan:
 
     def step(self, pace: Pace, note: Callable[[str], None] = lambda text: None) -> Step:
         """Return what is done with a batch in training; `note` is told what a person should know."""
-        criterion = self._head.criterion(self._loss)
-        in_parts = InParts(self._model, lambda output, batch: criterion(output, batch.y, batch.weight), note)
-        return EagerStep(objective(self._model, self._loss, self._head, self.execution), pace, in_parts=in_parts)
+        return make_step(self._aim, pace, note)
+
+    def eager_step(self, pace: Pace) -> EagerStep:
+        """Return the same, operation by operation."""
+        return eager_step(self._aim, pace, lambda text: None)
+
+    @property
+    def _aim(self) -> Aim:
+        return objective(self._model, self._loss, self._head, self.execution)
 
     def recorder(self) -> Recorder:
         """Return what keeps the figures of iterations."""
@@ -54,4 +61,4 @@ class OnePlan:
 
     def finish(self, output: Any) -> Any:
         """Return what `predict` returns for the network's plain output."""
-        return tree_map(lambda z: self._head.finish(z).cpu(), output)
+        return tree_map(self._head.finish, output)

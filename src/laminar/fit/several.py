@@ -15,11 +15,12 @@ from torch.utils._pytree import tree_structure as structure_of
 from laminar import losses, metrics
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
+from laminar.fit.aim import Aim
 from laminar.fit.batches import Batches
 from laminar.fit.convert import Batch
-from laminar.fit.forward import Execution, forward, inference
+from laminar.fit.engines.choose import eager_step, make_step
+from laminar.fit.forward import Execution, inference
 from laminar.fit.head import Head, find_head
-from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
 from laminar.fit.portions import Portions
 from laminar.fit.recorder import Figures, Recorder
@@ -165,16 +166,12 @@ class SeveralPlan:
                 stack.enter_context(head.logits())
             yield
 
-    def _run(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the sum of the losses before them, (1 + outputs,), and the outputs."""
-        outputs = self._forward(batch)
-        return self._losses(outputs, batch), outputs
-
-    def _forward(self, batch: Batch) -> list[Tensor]:
-        with self._logits():
-            return tree_leaves(forward(self._model, batch.x, self.execution))
+    @property
+    def _aim(self) -> Aim:
+        return Aim(self._model, self.execution, self._logits, self._losses, tree_leaves, lambda losses: losses[0])
 
     def _losses(self, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
+        """Return the sum of the losses before them, (1 + outputs,)."""
         targets: Any = batch.y
         parts = [c(z, y, batch.weight) for c, z, y in zip(self._criteria, outputs, targets, strict=True)]
         total = torch.stack([part * weight for part, weight in zip(parts, self._goals.weights, strict=True)]).sum()
@@ -182,7 +179,11 @@ class SeveralPlan:
 
     def step(self, pace: Pace, note: Callable[[str], None] = lambda text: None) -> Step:
         """Return what is done with a batch in training; `note` is told what a person should know."""
-        return EagerStep(self._run, pace, lambda losses: losses[0], InParts(self._model, self._losses, note))
+        return make_step(self._aim, pace, note)
+
+    def eager_step(self, pace: Pace) -> EagerStep:
+        """Return the same, operation by operation."""
+        return eager_step(self._aim, pace, lambda text: None)
 
     def recorder(self) -> Any:
         """Return what keeps the figures of iterations."""
@@ -192,7 +193,7 @@ class SeveralPlan:
         """Return losses and metrics over all observations."""
         recorder = self.recorder()
         with inference(self._model):
-            for batch, outputs in self.portions.of_each(batches.everything(), self._forward, self._model):
+            for batch, outputs in self.portions.of_each(batches.everything(), self._aim.output, self._model):
                 recorder.add(self._losses(outputs, batch), outputs, batch.y, batch.size, 0.0)
         figures = recorder.flush()
         n = sum(figures.sizes)
@@ -205,7 +206,7 @@ class SeveralPlan:
 
     def finish(self, output: Any) -> Any:
         """Return what `predict` returns for the network's plain outputs."""
-        leaves = [head.finish(z).cpu() for head, z in zip(self._heads, tree_leaves(output), strict=True)]
+        leaves = [head.finish(z) for head, z in zip(self._heads, tree_leaves(output), strict=True)]
         return tree_unflatten(leaves, structure_of(output))
 
 

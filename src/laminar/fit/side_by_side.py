@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from laminar.errors import ArgumentError, complaint
+from laminar.fit.aim import objective
 from laminar.fit.convert import Batch
 from laminar.fit.dense_chain import AtOnce, dense_chain
 from laminar.fit.head import Head
 from laminar.fit.pace import Pace
 from laminar.fit.recorder import Figures, Recorder
-from laminar.fit.steps import EagerStep, Step, objective
+from laminar.fit.steps import EagerStep, Step
 from laminar.losses import Loss
 
 __all__ = ["Recorders", "Stacked", "column", "step_of_all"]

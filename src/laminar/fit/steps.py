@@ -6,18 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from laminar.fit.convert import Batch
-from laminar.fit.forward import EAGER, Execution, forward
-from laminar.fit.head import Head
 from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
 from laminar.fit.updates import Updates
-from laminar.losses import Loss
 
-__all__ = ["EagerStep", "Objective", "Step", "objective"]
+__all__ = ["EagerStep", "Objective", "Step"]
 
 Objective: TypeAlias = Callable[[Batch], tuple[Tensor, Any]]
 """Takes a batch that has targets; returns the loss () and the output (B, ...), with their graph, and changes no parameter."""
@@ -32,19 +29,6 @@ class Step(ABC):
 
     def finish(self) -> None:  # noqa: B027  # most have nothing to do
         """Let the gradients of batches that have made no update yet make one; called at the end of each epoch."""
-
-
-def objective(model: nn.Module, loss: Loss, head: Head, execution: Execution = EAGER) -> Objective:
-    """Return what is computed of a batch before anything is updated: the loss () and the output (B, ...), with their graph."""
-    criterion = head.criterion(loss)
-
-    def run(batch: Batch) -> tuple[Tensor, Tensor]:
-        assert batch.y is not None  # or there would be no batch
-        with head.logits():
-            output = forward(model, batch.x, execution)
-        return criterion(output, batch.y, batch.weight), output
-
-    return run
 
 
 def _itself(loss: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""What the tests of engines share, those on a GPU too."""
