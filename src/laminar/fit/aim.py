@@ -17,6 +17,11 @@ from laminar.losses import Loss
 __all__ = ["Aim", "objective"]
 
 
+def _itself(value: Any) -> Any:
+    """Return what it is given."""
+    return value
+
+
 @dataclass(frozen=True)
 class Aim:
     """The loss of a network on a batch, and how to come by it.
@@ -34,8 +39,8 @@ class Aim:
     execution: Execution
     logits: Callable[[], AbstractContextManager[None]]
     losses: Callable[[Any, Batch], Tensor]
-    outputs: Callable[[Any], Any] = lambda output: output
-    whole: Callable[[Tensor], Tensor] = lambda losses: losses
+    outputs: Callable[[Any], Any] = _itself
+    whole: Callable[[Tensor], Tensor] = _itself
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
         """Return the losses and the output (B, ...) of a batch, with their graph."""
