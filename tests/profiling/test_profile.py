@@ -220,6 +220,12 @@ def test_no_hint_is_given_where_none_holds(rows: tuple[ProfileRow, ...], facts: 
     assert hints(rows, Facts(32, **facts)) == ()
 
 
+def test_overhead_is_not_blamed_on_a_layer() -> None:
+    """Where half the batch takes as long, another layer would, too."""
+    assert len(hints(SLOW, Facts(32, half=0.9))) == 1
+    assert len(hints(SLOW, Facts(32, half=0.9, faster_bfloat16=True))) == 2
+
+
 def test_hints_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine that leaves kernels aside, and hooks, are seen in the network itself."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")

@@ -78,7 +78,7 @@ def _of_layers(rows: Sequence[ProfileRow], facts: Facts) -> Iterator[str]:
         )
         if row.flops and facts.faster_bfloat16 and not facts.bfloat16:
             yield f'compile(precision="bfloat16"): {found}'
-        else:
+        elif facts.half is None or facts.half <= _FLAT:  # or it is not the layer, but what comes with any call
             yield f"another layer in its place, or a smaller one: {found}"
 
 
