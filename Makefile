@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test test-all lint docs bench clean help
+.PHONY: demo test test-all lint docs bench bench-gpu clean help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -57,8 +57,11 @@ bench: $(VENV)/.runtime ## Against Keras, Lightning, skorch and PyTorch by hand;
 	@$(RUN) benchmarks/loop.py --repeats 3
 	@PYTHONPATH=benchmarks PIP_ARGS="$(PIP_ARGS)" $(RUN) -m frameworks $(BENCH_ARGS)
 
+bench-gpu: $(VENV)/.runtime ## Steps, R5, inference and CIFAR-10 on a GPU; writes gpu-benchmarks.md (BENCH_ARGS=--miniature: without one)
+	@PYTHONPATH=benchmarks $(RUN) -m gpu $(BENCH_ARGS)
+
 clean: ## Remove what the targets made; .venv stays
-	@rm -rf site build dist htmlcov .coverage .coverage.* $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf site build dist htmlcov .coverage .coverage.* $(DEMO_OUT) gpu-benchmarks.md .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # ── installation: a stamp per set of dependencies, older than none of the files that declare them ─────────────────────────
