@@ -358,7 +358,8 @@ class Model(Network):
             pace = trial._learner.pace(recipe.optimizer, trial, f"{type(self).__name__}.profile")
             with trial._traceable() as imagined:
                 found = shapes.trace(imagined, *trial._need_built("profile"), dtype=trial._input_dtypes or None)
-            subject = Subject(trial.train(), plan.step(pace), pace.optimizer, batches.example(), found, recipe.device)
+            steps = plan.eager_step(pace), plan.step(pace)
+            subject = Subject(trial.train(), *steps, pace.optimizer, batches.example(), found, recipe.device)
             result = profiled(subject, plan.execution, repeats)
         if show:
             print(result)

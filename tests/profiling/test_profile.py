@@ -121,6 +121,15 @@ def test_blocks_have_rows_of_their_own_operations() -> None:
     assert [r.path for r in found.rows[:3]] == ["dense", "dense_1", "dense_2"]
 
 
+@pytest.mark.slow
+def test_layers_are_told_apart_under_a_compiled_step() -> None:
+    """They are watched operation by operation; the step of `fit` is the compiled one."""
+    found = network(engine="compiled").profile(X, Y, repeats=2, show=False)
+    rows = rows_of(found)
+    assert rows["conv2d"].backward > 0
+    assert rows["(everything else)"].share < 0.5
+
+
 def test_it_complains_as_fit_does() -> None:
     """Of a network that was not compiled, and of data that do not fit; and the network is whole afterwards."""
     with pytest.raises(NotCompiledError, match=r"^Sequential.profile: expected a compiled network"):

@@ -29,7 +29,8 @@ class Subject:
 
     Attributes:
         model: the network, which changes.
-        step: learns from the batch.
+        watched: learns from a batch operation by operation, so that layers can be told apart.
+        step: learns from a batch as `fit` does, compiled or as a graph, say.
         optimizer: torch's, of its parameters.
         batch: the batch.
         trace: of one observation, for the multiplications.
@@ -37,6 +38,7 @@ class Subject:
     """
 
     model: nn.Module
+    watched: Callable[[Batch], Any]
     step: Callable[[Batch], Any]
     optimizer: torch.optim.Optimizer
     batch: Batch
@@ -44,8 +46,8 @@ class Subject:
     device: torch.device
 
     def run(self) -> None:
-        """Take a step."""
-        self.step(self.batch)
+        """Take a step that can be watched."""
+        self.watched(self.batch)
 
     def seconds(self, batch: Batch) -> float:
         """Return how long a step on `batch` takes."""
@@ -64,20 +66,22 @@ class Measured:
 
 
 def measure(subject: Subject, repeats: int) -> Measured:
-    """Take `repeats` steps that are watched and as many that are not, in turns."""
+    """Take `repeats` steps that are watched, and then as many as `fit` takes them."""
     now = partial(clock, subject.device)
     for _ in range(_WARM):
         subject.run()
-    watches, plain = [], []
+    watches = []
     for _ in range(repeats):
         watch = Watch(subject.model, now)
         watch.step(subject.run, subject.optimizer)
         watches.append(watch)
-        plain.append(subject.seconds(subject.batch))
     keeping = Watch(subject.model, now)
     keeping.memory(
         subject.run, _storages([*subject.model.parameters(), *subject.model.buffers(), *tree_leaves(subject.batch.x)])
     )
+    for _ in range(_WARM):
+        subject.step(subject.batch)
+    plain = [subject.seconds(subject.batch) for _ in range(repeats)]
     machine = measured(subject.device)
     return Measured(_rows(subject, watches, keeping, machine), statistics.median(plain), machine)
 

@@ -18,6 +18,7 @@ from laminar.profiling.result import Profile
 __all__ = ["profiled"]
 
 _LEAST = 2  # observations of which there is a half
+_WARM = 3  # steps before any is measured
 
 
 def profiled(subject: Subject, execution: Execution, repeats: int) -> Profile:
@@ -53,7 +54,8 @@ def _of_half(subject: Subject, repeats: int) -> float:
     """Return how much of a step's time a step on half the batch takes: the shortest of some against the shortest of others."""
     whole = subject.batch
     part = whole.parts(-(-whole.size // 2))[0]
-    subject.step(part)
+    for _ in range(_WARM):
+        subject.step(part)
     pairs = [(subject.seconds(part), subject.seconds(whole)) for _ in range(repeats)]
     return min(a for a, _ in pairs) / min(b for _, b in pairs)
 
