@@ -16,6 +16,7 @@ __all__ = [
     "Normalization",
     "Statistics",
     "affine",
+    "at",
     "convolve",
     "convolve_backward",
     "declare",
@@ -25,6 +26,7 @@ __all__ = [
     "elu_backward",
     "normalize",
     "normalize_backward",
+    "notes",
 ]
 
 
@@ -81,8 +83,20 @@ _SIGNATURES = {
     "convolve_backward": "pppp" + "nnnnnnn" + "i",
     "dense_forward": "pppp" + "nnn" + "i",
     "dense_backward": "pppppp" + "nnn" + "i",
+    "winograd_forward": "pppppp" + "nnnnnn" + "iii",
+    "winograd_backward": "pppppp" + "nnnnnn" + "i",
+    "images_forward": "ppppp" + "pn" + "ii",
+    "images_backward": "pppppp" + "pn" + "i",
+    "normalize_last_forward": "pppppp" + "pppppp" + "p" + "nn" + "iddi",
+    "normalize_last_backward": "pppp" + "pppp" + "ppppp" + "p" + "nn" + "iii",
+    "affine_last": "pppppp" + "nn" + "ii",
+    "pool_forward": "ppp" + "pn" + "i",
+    "pool_backward": "ppp" + "pn" + "i",
 }
 """Function of source/ -> its arguments: pointers, sizes, ints, doubles. Told once, so that a call converts plain numbers."""
+
+_ROOMS = {"winograd_room": "nni", "winograd_backward_room": "nni", "images_room": "pi", "images_backward_room": "pi"}
+"""Those that return how many numbers of room another one needs."""
 
 
 def declare(calls: Any) -> None:
@@ -90,10 +104,19 @@ def declare(calls: Any) -> None:
     for name, signature in _SIGNATURES.items():
         function = getattr(calls, name)
         function.argtypes, function.restype = [_ARGUMENTS[letter] for letter in signature], None
+    for name, signature in _ROOMS.items():
+        function = getattr(calls, name)
+        function.argtypes, function.restype = [_ARGUMENTS[letter] for letter in signature], ctypes.c_int64
 
 
-def _at(t: Tensor | None) -> int | None:
+def at(t: Tensor | None) -> int | None:
+    """Return where the numbers of t begin."""
     return None if t is None else t.data_ptr()
+
+
+def notes(found: Statistics) -> list[int | None]:
+    """Return where the parts of statistics begin."""
+    return [at(t) for t in (found.mean, found.inverse, found.scale, found.shift)]
 
 
 def _rows(x: Tensor) -> tuple[int, int, int]:
@@ -104,7 +127,7 @@ def _rows(x: Tensor) -> tuple[int, int, int]:
 def elu(calls: Any, x: Tensor, alpha: Tensor) -> Tensor:
     """Return x (B, C, ...) through an ELU with alpha (C,)."""
     z = torch.empty_like(x)
-    calls.elu_forward(_at(x), _at(alpha), _at(z), *_rows(x), torch.get_num_threads())
+    calls.elu_forward(at(x), at(alpha), at(z), *_rows(x), torch.get_num_threads())
     return z
 
 
@@ -112,7 +135,7 @@ def elu_backward(calls: Any, x: Tensor, z: Tensor, dz: Tensor, alpha: Tensor, of
     """Return dx (B, C, ...), and dalpha (C,) where it is asked for."""
     dx, dalpha = torch.empty_like(x), torch.empty_like(alpha) if of_alpha else None
     numbers = [*_rows(x), torch.get_num_threads()]
-    calls.elu_backward(_at(x), _at(z), _at(dz), _at(alpha), _at(dx), _at(dalpha), *numbers)
+    calls.elu_backward(at(x), at(z), at(dz), at(alpha), at(dx), at(dalpha), *numbers)
     return dx, dalpha
 
 
@@ -123,10 +146,9 @@ def normalize(
     z, (channels,) = torch.empty_like(x), x.shape[1:2]
     found = Statistics(*(x.new_empty(channels, dtype=d) for d in (torch.float64, torch.float64, x.dtype, x.dtype)))
     mean, variance = how.running or (None, None)
-    noted = [_at(t) for t in (found.mean, found.inverse, found.scale, found.shift)]
     settings = [int(how.kind), how.momentum, how.epsilon, torch.get_num_threads()]
-    read = [_at(t) for t in (x, weight, bias, alpha)]
-    calls.normalize_forward(*read, _at(z), _at(mean), _at(variance), *noted, *_rows(x), *settings)
+    read = [at(t) for t in (x, weight, bias, alpha)]
+    calls.normalize_forward(*read, at(z), at(mean), at(variance), *notes(found), *_rows(x), *settings)
     return z, found
 
 
@@ -145,17 +167,16 @@ def normalize_backward(
     z is read for an ELU alone.
     """
     made = [torch.empty_like(like) if need else None for like, need in zip((x, *[found.scale] * 3), needed, strict=True)]
-    noted = [_at(t) for t in (found.mean, found.inverse, found.scale, found.shift)]
     numbers = [*_rows(x), int(kind), torch.get_num_threads()]
     seen = x if z is None else z
-    calls.normalize_backward(_at(x), _at(seen), _at(dz), _at(alpha), *noted, *map(_at, made), *numbers)
+    calls.normalize_backward(at(x), at(seen), at(dz), at(alpha), *notes(found), *map(at, made), *numbers)
     return made[0], made[1], made[2], made[3]
 
 
 def affine(calls: Any, x: Tensor, scale: Tensor, shift: Tensor, kind: Kind, alpha: Tensor | None) -> Tensor:
     """Return activation(scale x + shift), with scale and shift (C,) for x (B, C, ...)."""
     z = torch.empty_like(x)
-    calls.affine_forward(_at(x), _at(scale), _at(shift), _at(alpha), _at(z), *_rows(x), int(kind), torch.get_num_threads())
+    calls.affine_forward(at(x), at(scale), at(shift), at(alpha), at(z), *_rows(x), int(kind), torch.get_num_threads())
     return z
 
 
@@ -164,7 +185,7 @@ def convolve(calls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     (n, _, height, width), (filters, _, h, w) = x.shape, weight.shape
     y = x.new_empty(n, filters, height - h + 1, width - w + 1)
     numbers = [*x.shape, *_kernel(weight), torch.get_num_threads()]
-    calls.convolve_forward(_at(x), _at(weight), _at(bias), _at(y), *numbers)
+    calls.convolve_forward(at(x), at(weight), at(bias), at(y), *numbers)
     return y
 
 
@@ -174,7 +195,7 @@ def convolve_backward(
     """Return the gradients of weight (F, C, h, w) and bias (F,), of those that are needed."""
     dw, db = torch.empty_like(weight), weight.new_empty(len(weight)) if needed[1] else None
     numbers = [*x.shape, *_kernel(weight), torch.get_num_threads()]
-    calls.convolve_backward(_at(x), _at(dy), _at(dw), _at(db), *numbers)
+    calls.convolve_backward(at(x), at(dy), at(dw), at(db), *numbers)
     return dw if needed[0] else None, db
 
 
@@ -182,7 +203,7 @@ def dense(calls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x (B, features) times weight (units, features) transposed, plus bias (units,)."""
     y = x.new_empty(len(x), len(weight))
     numbers = [*x.shape, len(weight), torch.get_num_threads()]
-    calls.dense_forward(_at(x), _at(weight), _at(bias), _at(y), *numbers)
+    calls.dense_forward(at(x), at(weight), at(bias), at(y), *numbers)
     return y
 
 
@@ -193,7 +214,7 @@ def dense_backward(
     like = (x, weight, weight[:, 0])
     made = [t.new_empty(t.shape) if need else None for t, need in zip(like, needed, strict=True)]
     numbers = [*x.shape, len(weight), torch.get_num_threads()]
-    calls.dense_backward(_at(x), _at(dy), _at(weight), *map(_at, made), *numbers)
+    calls.dense_backward(at(x), at(dy), at(weight), *map(at, made), *numbers)
     return made[0], made[1], made[2]
 
 

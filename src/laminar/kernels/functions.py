@@ -14,7 +14,17 @@ from laminar.kernels import calls
 from laminar.kernels.calls import Kind, Normalization, Statistics
 from laminar.kernels.library import library
 
-__all__ = ["MOST", "WIDEST", "batch_norm", "convolution", "dense", "elu", "scale_and_shift"]
+__all__ = [
+    "MOST",
+    "WIDEST",
+    "batch_norm",
+    "convolution",
+    "dense",
+    "elu",
+    "elu_by_torch",
+    "scale_and_shift",
+    "twice_differentiable",
+]
 
 WIDEST = 7
 """Columns of the widest kernel that `convolution` takes; source/convolution.h has the same number, and the next one."""
@@ -23,12 +33,13 @@ MOST = 256
 """Numbers of the largest kernel that it takes, over all channels."""
 
 
-def _twice_differentiable(
+def twice_differentiable(
     of: Callable[..., Tensor], inputs: Sequence[Tensor | None], dz: Tensor, needed: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients by torch's operations, with a graph of their own: for backward(create_graph=True)."""
-    wanted = [t for t, need in zip(inputs, needed, strict=True) if need and t is not None]
-    found = iter(torch.autograd.grad(of(*inputs), wanted, dz, create_graph=True))
+    own = [None if t is None else t.view_as(t) for t in inputs]  # one tensor may be given twice, and has a part in each place
+    wanted = [t for t, need in zip(own, needed, strict=True) if need and t is not None]
+    found = iter(torch.autograd.grad(of(*own), wanted, dz, create_graph=True))
     return tuple(next(found) if need else None for need in needed)
 
 
@@ -43,11 +54,12 @@ class _Elu(torch.autograd.Function):
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
         x, z, alpha = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _twice_differentiable(_elu_by_torch, (x, alpha), dz, ctx.needs_input_grad)
+            return twice_differentiable(elu_by_torch, (x, alpha), dz, ctx.needs_input_grad)
         return calls.elu_backward(library(x.dtype), x, z, dz.contiguous(), alpha, ctx.needs_input_grad[1])
 
 
-def _elu_by_torch(x: Tensor, alpha: Tensor) -> Tensor:
+def elu_by_torch(x: Tensor, alpha: Tensor) -> Tensor:
+    """Return `elu` by torch's operations."""
     below = alpha.reshape(1, -1, *[1] * (x.dim() - 2)) * torch.expm1(x.clamp(max=0))
     return torch.where(x > 0, x, below)
 
@@ -78,7 +90,7 @@ class _BatchNorm(torch.autograd.Function):
         needed = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled():
             again = functools.partial(_batch_norm_by_torch, how=ctx.how)
-            return *_twice_differentiable(again, (x, weight, bias, alpha), dz, needed), None
+            return *twice_differentiable(again, (x, weight, bias, alpha), dz, needed), None
         made = calls.normalize_backward(
             library(x.dtype), x, z, dz.contiguous(), Statistics(*found), ctx.how.kind, alpha, needed
         )
@@ -90,7 +102,7 @@ def _batch_norm_by_torch(
 ) -> Tensor:
     y = F.batch_norm(x, None, None, weight, bias, training=True, eps=how.epsilon)
     if alpha is not None and how.kind == Kind.ELU:
-        return _elu_by_torch(y, alpha)
+        return elu_by_torch(y, alpha)
     return F.relu(y) if how.kind == Kind.RELU else y
 
 
@@ -126,7 +138,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _twice_differentiable(F.conv2d, (x, weight, bias), dy, ctx.needs_input_grad)
+            return twice_differentiable(F.conv2d, (x, weight, bias), dy, ctx.needs_input_grad)
         of_x, *needed = ctx.needs_input_grad
         dx = None
         if of_x:  # of an input that is itself a layer's output: torch's is as good
@@ -156,7 +168,7 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _twice_differentiable(F.linear, (x, weight, bias), dy, ctx.needs_input_grad)
+            return twice_differentiable(F.linear, (x, weight, bias), dy, ctx.needs_input_grad)
         return calls.dense_backward(library(x.dtype), x, dy.contiguous(), weight, ctx.needs_input_grad)
 
 

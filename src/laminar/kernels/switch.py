@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from laminar.kernels.library import library
 
-__all__ = ["enabled", "serve", "wanted"]
+__all__ = ["enabled", "serve", "serve_last", "wanted"]
 
 _LEAST = 1 << 14  # numbers; a call costs some fifty microseconds more than one of torch's own
 
@@ -56,15 +56,39 @@ def serve(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
     """
     if torch.compiler.is_compiling() or not _switch.on or x.numel() < least:
         return False
-    tensors = [x, *(t for t in others if t is not None)]
-    return all(map(_plain, tensors)) and all(t.dtype == x.dtype for t in tensors) and _here(x.dtype)
+    return _plain(x) and x.is_contiguous() and _fit(x, others)
+
+
+def serve_last(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
+    """Return whether the kernels for channels-last tensors are to be used for x (B, C, H, W), and can be.
+
+    Args:
+        x: the input of a layer.
+        *others: what else the kernel reads: of x's dtype, on the CPU as well, contiguous, or of x's layout where of its shape.
+        least: numbers in x that a call is worth its while for.
+    """
+    if torch.compiler.is_compiling() or not _switch.on or x.numel() < least or x.dim() != 4:
+        return False
+    beside = [t for t in others if t is not None and t.dim() == 4 and t.shape == x.shape]
+    rest = [t for t in others if not any(t is b for b in beside)]
+    return all(_plain(t) and _is_last(t) for t in (x, *beside)) and all(t.dtype == x.dtype for t in beside) and _fit(x, rest)
+
+
+def _fit(x: Tensor, others: Iterable[Tensor | None]) -> bool:
+    given = [t for t in others if t is not None]
+    return all(_plain(t) and t.is_contiguous() and t.dtype == x.dtype for t in given) and _here(x.dtype)
+
+
+def _is_last(t: Tensor) -> bool:
+    """Return whether t (B, C, H, W) lies in memory as (B, H, W, C), and not as (B, C, H, W), too."""
+    return t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous()
 
 
 def _plain(t: Tensor) -> bool:
-    """Return whether the numbers of t lie in memory, one after the other, as they are."""
+    """Return whether the numbers of t are in memory as they are."""
     if type(t) not in (Tensor, nn.Parameter, nn.Buffer) or t.device.type != "cpu" or t.layout != torch.strided:
         return False
-    return t.is_contiguous() and not t.is_neg()
+    return not t.is_neg()
 
 
 def _here(dtype: torch.dtype) -> bool:

@@ -5,6 +5,9 @@
    reads twice is still in its cache, and no sum depends on how many threads there are. */
 
 #include <math.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <stdint.h>
 #include <string.h>
 
@@ -23,6 +26,17 @@ typedef REAL vec __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_a
 #define LOAD(p) (*(const vec *)(p))
 #define EXPORT __attribute__((visibility("default")))
 
+#ifdef _OPENMP
+#define THREAD omp_get_thread_num()
+#else
+#define THREAD 0
+#endif
+
+typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 4, (int32_t)0, (int64_t)0)) lane_t;
+typedef lane_t mask __attribute__((vector_size(BYTES))); /* all bits of a lane, or none */
+
+static inline vec where(mask m, vec v) { return (vec)((mask)v & m); }
+
 enum { IDENTITY, RELU, ELU };
 
 static inline REAL fold(vec v) {
@@ -35,3 +49,7 @@ static inline REAL fold(vec v) {
 #include "normalization.h"
 #include "convolution.h"
 #include "dense.h"
+#include "winograd.h"
+#include "images.h"
+#include "channels_last.h"
+#include "pooling.h"
