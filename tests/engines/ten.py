@@ -71,6 +71,23 @@ NETWORKS: dict[str, Callable[[], lm.Model]] = {
     "a frozen normalization, a layer of one's own": lambda: chain(
         L.Conv2D(6, 5), frozen(L.BatchNormalization()), learnable(), Swish(), L.BatchNormalization(scale=False), L.ReLU()
     ),
+    "channels last": lambda: chain(
+        L.Conv2D(16, 3, activation="relu"),
+        L.Conv2D(32, 3),
+        nn.ReLU(),
+        L.MaxPooling2D(2),
+        L.Dropout(0.25),
+        L.Conv2D(32, 3, padding="same", use_bias=False),
+        L.BatchNormalization(),
+        learnable(),
+        L.SpatialDropout2D(0.1),
+        Swish(),
+        L.Conv2D(32, 3, strides=2),
+        L.GaussianNoise(0.1),
+    ),
+    "channels last, residual": lambda: chain(
+        L.Conv2D(32, 3), L.MaxPooling2D(3), L.BatchNormalization(), L.ReLU(), block(32), block(32)
+    ),
     "torch's own": lambda: chain(nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), L.BatchNormalization(center=False), nn.ReLU()),
 }
 

@@ -33,11 +33,11 @@ def test_fifty_steps_in_double_precision(network: str, setting: str) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_fifty_steps_in_single_precision(network: str) -> None:
-    """Rounding grows from step to step as training amplifies it: to a ten-thousandth of the loss, here."""
+    """Rounding grows from step to step as training amplifies it: to less than a thousandth of the loss, here."""
     (_, figures), (_, expected) = (
         trained(network, "adam, schedule, clipped, averaged", e, torch.float32) for e in ("auto", "eager")
     )
-    torch.testing.assert_close(figures["loss"], expected["loss"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(figures["loss"], expected["loss"], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow  # a network takes up to half a minute to compile

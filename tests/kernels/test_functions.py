@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from laminar.kernels import functions
+from laminar.kernels import dropout, functions
 from laminar.kernels.calls import Kind, Normalization
 from laminar.kernels.library import library, reason_without
 
@@ -230,3 +230,24 @@ def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
         assert all(map(torch.equal, alone, numbers()))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@given(st.integers(0, 2000), st.lists(st.integers(0, 900), min_size=1, max_size=4), st.floats(0.01, 0.99), st.integers(0, 5))
+def test_dropout_draws_what_torch_draws(dtype: torch.dtype, seed: int, sizes: list[int], rate: float, before: int) -> None:
+    if not dropout.agrees(dtype):
+        pytest.skip("torch has another generator here")
+    found = []
+    for draw in (dropout.dropout, F.dropout):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            torch.rand(before)
+            parts = []
+            for n in sizes:
+                x = torch.linspace(-1, 1, n, dtype=dtype).requires_grad_()
+                z = draw(x, rate)
+                (dx,) = torch.autograd.grad((z * z).sum(), x)
+                parts += [z.detach(), dx]
+            found.append([*parts, torch.rand(2)])
+    for own, torch_s in zip(*found, strict=True):
+        torch.testing.assert_close(own, torch_s, rtol=2 * torch.finfo(own.dtype).eps, atol=0)

@@ -92,6 +92,8 @@ _SIGNATURES = {
     "affine_last": "pppppp" + "nn" + "ii",
     "pool_forward": "ppp" + "pn" + "i",
     "pool_backward": "ppp" + "pn" + "i",
+    "dropout_forward": "ppppnd",
+    "dropout_backward": "pppnd",
 }
 """Function of source/ -> its arguments: pointers, sizes, ints, doubles. Told once, so that a call converts plain numbers."""
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from laminar.kernels.library import library
 
-__all__ = ["enabled", "serve", "serve_last", "wanted"]
+__all__ = ["any_layout", "enabled", "is_last", "let_any_layout", "serve", "serve_last", "wanted"]
 
 _LEAST = 1 << 14  # numbers; a call costs some fifty microseconds more than one of torch's own
 
 
 class _Switch(threading.local):
     on = False
+    any_layout = False
 
 
 _switch = _Switch()
@@ -34,11 +35,24 @@ def enabled(on: bool = True) -> Iterator[None]:
     ...     wanted()
     True
     """
-    before, _switch.on = _switch.on, on
+    before, _switch.on, _switch.any_layout = (_switch.on, _switch.any_layout), on, False
     try:
         yield
     finally:
-        _switch.on = before
+        _switch.on, _switch.any_layout = before
+
+
+def any_layout() -> bool:
+    """Return whether who called takes images in whichever layout they come, channels-last as well.
+
+    Only then does a layer change it: code of a user's, and whoever looks on, meets tensors as torch makes them.
+    """
+    return _switch.any_layout
+
+
+def let_any_layout(taken: bool) -> None:
+    """Say whether what is called next, in this thread, may return images in another layout: see `any_layout`."""
+    _switch.any_layout = taken
 
 
 def wanted() -> bool:
@@ -71,7 +85,7 @@ def serve_last(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
         return False
     beside = [t for t in others if t is not None and t.dim() == 4 and t.shape == x.shape]
     rest = [t for t in others if not any(t is b for b in beside)]
-    return all(_plain(t) and _is_last(t) for t in (x, *beside)) and all(t.dtype == x.dtype for t in beside) and _fit(x, rest)
+    return all(_plain(t) and is_last(t) for t in (x, *beside)) and all(t.dtype == x.dtype for t in beside) and _fit(x, rest)
 
 
 def _fit(x: Tensor, others: Iterable[Tensor | None]) -> bool:
@@ -79,7 +93,7 @@ def _fit(x: Tensor, others: Iterable[Tensor | None]) -> bool:
     return all(_plain(t) and t.is_contiguous() and t.dtype == x.dtype for t in given) and _here(x.dtype)
 
 
-def _is_last(t: Tensor) -> bool:
+def is_last(t: Tensor) -> bool:
     """Return whether t (B, C, H, W) lies in memory as (B, H, W, C), and not as (B, C, H, W), too."""
     return t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous()
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.kernels import calls as k
+from laminar.kernels import last_trust
 
 __all__ = ["first_disagreement"]
 
@@ -71,6 +72,7 @@ def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
         yield from _of_dense(calls, dtype, draw)
         yield from _of_normalization(calls, dtype, draw)
         yield from _of_elu(calls, dtype, draw)
+        yield from last_trust.pairs(calls, dtype, draw)
 
 
 def _of_convolution(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:

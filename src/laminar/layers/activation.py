@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from laminar import activations
 from laminar.errors import ArgumentError, ShapeError, complaint
-from laminar.kernels import switch
-from laminar.kernels.functions import elu as one_pass_elu
+from laminar.kernels import channels_last, functions, switch
 from laminar.layers.base import Layer
 from laminar.shapes import Shape, format_batch
 
@@ -382,13 +381,11 @@ class ELU(Layer):
 
     def _dispatch(self, *inputs: Any, **kwargs: Any) -> Any:
         x = inputs[0] if len(inputs) == 1 and not kwargs else None
-        if (
-            isinstance(x, Tensor)
-            and x.dim() > 2
-            and x.shape[1] == len(self.alpha)
-            and switch.serve(x, self.alpha, least=_LEAST)
-        ):
-            return one_pass_elu(x, self.alpha)
+        if isinstance(x, Tensor) and x.dim() > 2 and x.shape[1] == len(self.alpha):
+            if switch.serve(x, self.alpha, least=_LEAST):
+                return functions.elu(x, self.alpha)
+            if switch.serve_last(x, self.alpha, least=_LEAST):
+                return channels_last.elu(x, self.alpha)
         return super()._dispatch(*inputs, **kwargs)
 
     def extra_repr(self) -> str:

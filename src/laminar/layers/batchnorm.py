@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.errors import ArgumentError, complaint
-from laminar.kernels import switch
+from laminar.kernels import channels_last, functions, switch
 from laminar.kernels.calls import Kind, Normalization
-from laminar.kernels.functions import batch_norm, scale_and_shift
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.core import checked, is_number
 from laminar.layers.groupnorm import ChannelNormalization
@@ -126,30 +125,44 @@ class BatchNormalization(ChannelNormalization):
         """Return whether the statistics are those of y (B, C, ...)."""
         return self.training and self._trainable and y.numel() > y.shape[1]
 
-    def by_kernel(self, x: Tensor, kind: Kind = Kind.IDENTITY, alpha: Tensor | None = None) -> Tensor | None:
+    def by_kernel(
+        self, x: Tensor, kind: Kind = Kind.IDENTITY, alpha: Tensor | None = None, other: Tensor | None = None
+    ) -> Tensor | None:
         """Return the activation of the normalized x (B, C, ...) in one pass; None where kernels are not used, or cannot be.
 
         Args:
             x: input of the layer.
             kind: of the activation behind it.
             alpha: of an ELU, (C,).
+            other: what is added before a ReLU, of x's shape.
         """
-        if self.axis != 1 or not isinstance(x, Tensor) or x.dim() < 3 or x.shape[1] != len(self.running_mean):
+        kernels = self._kernels(x, kind, alpha, other)
+        if kernels is None:
             return None
-        if len(x) * x.shape[1] > x.numel() // _SHORTEST:
-            return None
-        known = (self.weight, self.bias, self.running_mean, self.running_var, alpha)
-        if not switch.serve(x, *known, least=_LEAST_WITH_ELU if kind == Kind.ELU else _LEAST):
-            return None
+        added = {} if other is None else {"other": other}
         if self._takes_the_batch_s(x):
             how = Normalization((self.running_mean, self.running_var), 1 - self.momentum, self.epsilon, kind)
-            return batch_norm(x, self.weight, self.bias, how, alpha)
-        if kind == Kind.IDENTITY or torch.is_grad_enabled():  # torch's is one pass, too, and has the derivative
-            return None
+            return kernels.batch_norm(x, self.weight, self.bias, how, alpha, **added)
+        if torch.is_grad_enabled() or (kind == Kind.IDENTITY and kernels is functions):
+            return None  # torch's is one pass, too, and has the derivative
         scale = (self.running_var + self.epsilon).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
         shift = -self.running_mean * scale
-        return scale_and_shift(x, scale, shift if self.bias is None else shift + self.bias, kind, alpha)
+        return kernels.scale_and_shift(x, scale, shift if self.bias is None else shift + self.bias, kind, alpha, **added)
+
+    def _kernels(self, x: Tensor, kind: Kind, alpha: Tensor | None, other: Tensor | None) -> Any:
+        """Return the kernels that are made for x, or None."""
+        if self.axis != 1 or not isinstance(x, Tensor) or x.dim() < 3 or x.shape[1] != len(self.running_mean):
+            return None
+        known = (self.weight, self.bias, self.running_mean, self.running_var, alpha)
+        if other is not None and (other.shape != x.shape or kind != Kind.RELU):
+            return None
+        if switch.serve_last(x, *known, other):
+            return channels_last
+        if other is not None or len(x) * x.shape[1] > x.numel() // _SHORTEST:
+            return None
+        least = _LEAST_WITH_ELU if kind == Kind.ELU else _LEAST
+        return functions if switch.serve(x, *known, least=least) else None
 
     def arithmetic(self, shape: Shape) -> Arithmetic:
         """Return the parameters, a scale and an offset for each channel, and what is kept and does not learn."""

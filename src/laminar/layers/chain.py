@@ -12,7 +12,9 @@ from laminar.kernels import switch
 from laminar.kernels.calls import Kind
 from laminar.layers.activation import ELU, Activation, ReLU
 from laminar.layers.batchnorm import BatchNormalization
+from laminar.layers.conv import Conv2D
 from laminar.layers.hooks import has_hooks
+from laminar.layers.layout import standard_layout, takes_any_layout
 from laminar.layers.recompute import recomputes
 
 __all__ = ["Chain", "kind_of", "run_chain", "two_at_once"]
@@ -21,23 +23,31 @@ __all__ = ["Chain", "kind_of", "run_chain", "two_at_once"]
 def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     """Return what the last of the modules makes of x, each being given what the one before it returned.
 
-    A batch normalization and the activation behind it are one pass over memory where kernels are in use, unless one of them
-    has hooks, which are to see what lies between, or is computed once more by itself.
+    A batch normalization or a convolution and the activation behind it are one pass where kernels are in use, unless one of them has
+    hooks, which are to see what lies between, or is computed once more by itself. Between layers of Laminar's images may lie
+    channels-last.
     """
     if not switch.wanted():
         for module in modules:
             x = module(x)
         return x
+    outside = switch.any_layout()
     left = list(modules)
-    while left:
-        module = left.pop(0)
-        z = two_at_once(module, left[0], x) if left else None
-        if z is None:
-            x = module(x)
-        else:
-            x = z
-            del left[0]
-    return x
+    try:
+        while left:
+            module = left.pop(0)
+            free = takes_any_layout(module)
+            x = x if free else standard_layout(x)
+            switch.let_any_layout(free)
+            z = two_at_once(module, left[0], x) if left else None
+            if z is None:
+                x = module(x)
+            else:
+                x = z
+                del left[0]
+    finally:
+        switch.let_any_layout(outside)
+    return x if outside else standard_layout(x)
 
 
 class Chain(nn.Sequential):
@@ -55,13 +65,16 @@ class Chain(nn.Sequential):
 
 def two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | None:
     """Return the activation `following` of the normalization `module` of x, or None where that is not to be had at once."""
-    if type(module) is not BatchNormalization or not module.built or not isinstance(x, Tensor):
+    if type(module) not in (BatchNormalization, Conv2D) or not module.built or not isinstance(x, Tensor):
         return None
     if "forward" in module.__dict__ or "forward" in following.__dict__:  # somebody else's, for the time being
         return None
     kind = kind_of(following)
     if kind is None or any(has_hooks(m) or recomputes(m) for m in (module, following)):
         return None
+    if type(module) is Conv2D:
+        fits = kind == Kind.RELU and module.activation is activations.linear
+        return module.by_kernel(x, relu=True) if fits else None
     return module.by_kernel(x, kind, following.alpha if kind == Kind.ELU else None)  # type: ignore[arg-type]  # which an ELU has
 
 

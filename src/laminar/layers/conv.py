@@ -9,19 +9,17 @@ from typing import Any, ClassVar, Unpack
 from torch import Tensor
 from torch.nn import functional as F
 
+from laminar import activations
 from laminar.errors import ShapeError, complaint
 from laminar.kernels import switch
-from laminar.kernels.functions import MOST, WIDEST, convolution
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.axes import SpatialLayer, channels_last_fix
 from laminar.layers.core import WeightedLayer, WeightOptions, positive
+from laminar.layers.fast_conv import Geometry, convolve
 from laminar.layers.windows import Padding, Window, window_settings
 from laminar.shapes import Shape, format_batch
 
 __all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution", "KernelLayer", "counted", "kernels"]
-
-
-_FEW = 4  # channels: with more of them torch's matrix products have enough to do
 
 
 def counted(n: int, singular: str, plural: str = "") -> str:
@@ -190,32 +188,6 @@ class Convolution(KernelLayer):
         return ", ".join([f"filters={self.filters}", *self.settings(*groups)])
 
 
-def _conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    """Return torch's conv2d, or the kernel's where it is faster: over few channels, with kernels that are moved one by one."""
-    narrow = (
-        isinstance(x, Tensor)
-        and x.dim() == 4
-        and x.shape[1] == weight.shape[1] <= _FEW
-        and groups == 1
-        and weight.shape[-1] <= WIDEST
-        and weight[0].numel() <= MOST
-    )
-    if narrow and stride == dilation == (1, 1) and switch.serve(x, weight, bias):
-        rows, columns = padding
-        padded = F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
-        if all(n >= k for n, k in zip(padded.shape[2:], weight.shape[2:], strict=True)):
-            return convolution(padded, weight, bias)
-    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-
-
 class Conv1D(Convolution):
     """Convolution along the one axis of a series, (B, C, L): see `Convolution` for the arguments.
 
@@ -247,7 +219,26 @@ class Conv2D(Convolution):
     """
 
     rank = 2
-    convolve = staticmethod(_conv2d)
+    convolve = staticmethod(F.conv2d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, filters, H', W') from x of shape (B, C, H, W)."""
+        relu = self.activation is activations.relu
+        z = self.by_kernel(x, relu=relu)
+        if z is None:
+            return super().forward(x)
+        return z if relu else self.activate(z)
+
+    def by_kernel(self, x: Tensor, *, relu: bool) -> Tensor | None:
+        """Return the convolution of x (B, C, H, W), through a ReLU or not; None where torch is to do it.
+
+        The layer's own activation is left aside.
+        """
+        if not switch.wanted() or not isinstance(x, Tensor) or x.dim() != 4:
+            return None
+        x, padding = self.window.pad(x)
+        how = Geometry(self.window.stride, padding, self.window.dilation, self.groups)
+        return convolve(x, self.weight, self.bias, how, relu=relu)
 
 
 class Conv3D(Convolution):

@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.errors import ArgumentError, ShapeError, complaint
+from laminar.kernels import dropout, switch
 from laminar.layers.base import Layer
 from laminar.layers.core import is_number
+from laminar.layers.layout import standard_layout
 from laminar.shapes import Shape, format_batch
 
 __all__ = [
@@ -29,6 +31,9 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
 ]
+
+
+_LEAST = 1 << 13  # numbers that a kernel is worth a call for
 
 
 class Disturbance(Layer):
@@ -54,7 +59,10 @@ class Disturbance(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x disturbed in training, x itself at inference and where it is whole numbers; shape (B, ...)."""
-        return self.disturb(x) if self.training and torch.is_floating_point(x) else x
+        if not self.training or not torch.is_floating_point(x):
+            return x
+        # numbers are drawn in the order of memory: in this one whatever layout the kernels have chosen
+        return self.disturb(standard_layout(x) if switch.wanted() else x)
 
 
 def _probability(where: str, rate: float) -> float:
@@ -112,7 +120,8 @@ class Dropout(Disturbance):
     def disturb(self, x: Tensor) -> Tensor:
         """Return x with some numbers set to zero and the others scaled, (B, ...)."""
         if self.noise_shape is None:
-            return F.dropout(x, self.rate)
+            by_kernel = self.rate > 0 and switch.serve(x, least=_LEAST) and dropout.agrees(x.dtype)
+            return dropout.dropout(x, self.rate) if by_kernel else F.dropout(x, self.rate)
         front = x.shape[: x.dim() - len(self.noise_shape)]  # the batch axis, but none for one observation under vmap
         sizes = [n if m is None else m for m, n in zip(self.noise_shape, x.shape[len(front) :], strict=True)]
         return x * F.dropout(x.new_ones(*front, *sizes), self.rate)

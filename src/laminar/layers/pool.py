@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.errors import ArgumentError, complaint
+from laminar.kernels import channels_last, switch
+from laminar.kernels.last_calls import STEP, PoolWindow
 from laminar.layers.arithmetic import Arithmetic
 from laminar.layers.axes import SpatialLayer
 from laminar.layers.windows import Padding, Window, window_settings
@@ -100,6 +102,15 @@ class MaxPooling(Pooling):
         return type(self).pool(x, self.window.kernel, self.window.stride, padding)
 
 
+def _max_pool2d(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    """Return `torch.nn.functional.max_pool2d` of x (B, C, H, W), by Laminar's kernel where that is faster."""
+    if x.dim() == 4 and x.shape[1] % STEP == 0 and switch.serve_last(x):
+        window = PoolWindow((kernel[0], kernel[1]), (stride[0], stride[1]), (padding[0], padding[1]))
+        if min(window.output(x)) > 0:
+            return channels_last.max_pool(x, window)
+    return F.max_pool2d(x, kernel, stride, padding)
+
+
 class MaxPooling1D(MaxPooling):
     """The largest number under a window that slides along a series, (B, C, L): see `Pooling` for the arguments.
 
@@ -128,7 +139,7 @@ class MaxPooling2D(MaxPooling):
     """
 
     rank = 2
-    pool = staticmethod(F.max_pool2d)
+    pool = staticmethod(_max_pool2d)
 
 
 class MaxPooling3D(MaxPooling):

@@ -7,10 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from laminar import activations
 from laminar.errors import ArgumentError, ShapeError, complaint
+from laminar.kernels import switch
+from laminar.kernels.calls import Kind
 from laminar.layers.activation import ActivatedLayer
-from laminar.layers.chain import Chain
+from laminar.layers.batchnorm import BatchNormalization
+from laminar.layers.chain import Chain, run_chain
+from laminar.layers.hooks import has_hooks
 from laminar.layers.naming import free_name
+from laminar.layers.recompute import recomputes
 from laminar.shapes import Shape, format_batch
 
 __all__ = ["Residual"]
@@ -64,11 +70,26 @@ class Residual(ActivatedLayer):
 
     def forward(self, x: Any) -> Tensor:
         """Return activation(main(x) + shortcut(x)), of the shape that both return, from x of shape (B, ...)."""
-        z = self.main(x)
+        last = self._last_normalization()
+        z = self.main(x) if last is None else run_chain(list(self.main.children())[:-1], x)
         around = x if self.shortcut is None else self.shortcut(x)
+        if last is not None:
+            at_once = last.by_kernel(z, Kind.RELU, other=around)
+            if at_once is not None:
+                return at_once
+            z = last(z)
         if z.shape != around.shape:
             raise ShapeError(self._differ(tuple(z.shape[1:]), tuple(around.shape[1:])))
         return self.activate(z + around)
+
+    def _last_normalization(self) -> BatchNormalization | None:
+        """Return the normalization that ends the main path, where a kernel may do the sum and the ReLU behind it as well."""
+        if not switch.any_layout() or self.activation is not activations.relu or type(self.main) is not Chain:
+            return None
+        last = next(reversed(self.main._modules.values()), None)
+        seen = any(has_hooks(m) or recomputes(m) for m in (last, self.main) if m is not None)
+        fits = type(last) is BatchNormalization and last.built and not seen
+        return last if fits else None  # type: ignore[return-value]  # of that type
 
     def _differ(self, main: Shape, shortcut: Shape) -> str:
         expected = "main path and shortcut to return one shape"

@@ -53,3 +53,4 @@ static inline REAL fold(vec v) {
 #include "images.h"
 #include "channels_last.h"
 #include "pooling.h"
+#include "dropout.h"

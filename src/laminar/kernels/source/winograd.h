@@ -56,16 +56,15 @@ static inline void transform_inputs(const REAL *x, const REAL *z, REAL *v, const
         for (index_t c = 0; c < p->channels; c += LANES) {
             REAL *to = v + t * p->channels + c;
             index_t next = TILES * p->channels;
+            vec d[16];
+            if (masked)
+                for (int i = 0; i < 16; i++) d[i] = where(~(LOAD(seen[i] + c) <= (vec){0}), LOAD(at[i] + c));
             for (int i = 0; i < 4; i++, to += 4 * next) { /* a row of Bᵀ d at a time: all of it has no room in the registers */
                 static const int plus[4] = {0, 1, 2, 1}, other[4] = {2, 2, 1, 3};
                 vec s[4];
                 for (int j = 0; j < 4; j++) {
                     int one = 4 * plus[i] + j, two = 4 * other[i] + j;
-                    vec a = LOAD(at[one] + c), b = LOAD(at[two] + c);
-                    if (masked) {
-                        a = where(~(LOAD(seen[one] + c) <= (vec){0}), a);
-                        b = where(~(LOAD(seen[two] + c) <= (vec){0}), b);
-                    }
+                    vec a = masked ? d[one] : LOAD(at[one] + c), b = masked ? d[two] : LOAD(at[two] + c);
                     s[j] = i == 1 ? a + b : a - b;
                 }
                 *(vec *)to = s[0] - s[2];

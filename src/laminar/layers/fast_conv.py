@@ -1,0 +1,79 @@
+"""Convolutions of images by Laminar's kernels, and the layout in memory that suits them, where both are to be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from laminar.kernels import channels_last, switch
+from laminar.kernels.functions import MOST, WIDEST, convolution
+from laminar.kernels.last_calls import STEP
+
+__all__ = ["Geometry", "convolve"]
+
+_FEW = 4  # channels: with more of them torch's matrix products have enough to do
+_MANY = 32  # channels, in or out, from which on fewer products are worth the transformations around them, measured
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How kernels move over an image: strides, zeros around it, distance between the kernels' entries, groups of channels."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether kernels without gaps are moved one by one over all channels."""
+        return self.stride == self.dilation == (1, 1) and self.groups == 1
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: Geometry, *, relu: bool) -> Tensor | None:
+    """Return the convolution of x (B, C, H, W) with weight (F, C / groups, h, w) plus bias (F,); None where torch is to do it.
+
+    Args:
+        x: input of the layer, whatever it is.
+        weight: the kernels.
+        bias: (F,), or None.
+        how: the rest.
+        relu: whether the result goes through a ReLU.
+
+    Where any layout is taken, images of few channels become channels-last tensors if the filters are a multiple of 16, and what
+    has many channels is brought into that layout, which suits torch's own convolutions as well.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 4 or not switch.wanted() or x.shape[1] != weight.shape[1] * how.groups:
+        return None
+    if how.is_plain and x.shape[1] <= _FEW and weight[0].numel() <= MOST and switch.serve(x, weight, bias):
+        return _of_few(x, weight, bias, how.padding, relu)
+    if x.shape[1] % STEP or len(weight) % STEP:
+        return None
+    if switch.any_layout() and switch.serve(x, weight, bias):
+        x = x.contiguous(memory_format=torch.channels_last)
+    if not switch.serve_last(x, weight, bias):
+        return None
+    (pad, other), large = how.padding, max(x.shape[1], len(weight)) >= _MANY
+    if how.is_plain and large and weight.shape[2:] == (3, 3) and pad == other <= 2 and min(x.shape[2:]) + 2 * pad >= 3:
+        return channels_last.convolve(x, weight, bias, pad, relu=relu)
+    spans = [d * (k - 1) + 1 for d, k in zip(how.dilation, weight.shape[2:], strict=True)]
+    if any(n + 2 * p < span for n, p, span in zip(x.shape[2:], how.padding, spans, strict=True)):
+        return None
+    z = F.conv2d(x, weight, bias, how.stride, how.padding, how.dilation, how.groups)
+    return z.relu() if relu else z
+
+
+def _of_few(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool) -> Tensor | None:
+    rows, columns = padding
+    sizes = [n + 2 * p - k + 1 for n, p, k in zip(x.shape[2:], padding, weight.shape[2:], strict=True)]
+    if min(sizes) < 1:
+        return None
+    if switch.any_layout() and len(weight) % STEP == 0 and sizes[1] >= STEP:
+        return channels_last.convolve_images(x, weight, bias, (rows, columns), relu=relu)
+    if weight.shape[-1] > WIDEST:
+        return None
+    z = convolution(F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, weight, bias)
+    return z.relu() if relu else z
