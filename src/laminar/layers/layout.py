@@ -28,8 +28,9 @@ def standard_layout(x: Any) -> Any:
 
 
 def takes_any_layout(module: nn.Module) -> bool:
-    """Return whether all that a call of `module` runs is known to take channels-last images: no code of a user's, no hooks,
-    and nothing that is computed once more.
+    """Return whether all that a call of `module` runs is known to take channels-last images.
+
+    That is no code of a user's, nothing that has hooks, and nothing that is computed once more for the backward pass.
 
     >>> takes_any_layout(nn.ReLU()), takes_any_layout(nn.Dropout()), takes_any_layout(torch.jit.ScriptModule())
     (True, False, False)
