@@ -23,8 +23,8 @@ __all__ = ["Chain", "kind_of", "run_chain", "two_at_once"]
 def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     """Return what the last of the modules makes of x, each being given what the one before it returned.
 
-    A batch normalization or a convolution and the activation behind it are one pass where kernels are in use, unless one of them
-    has hooks, which are to see what lies between, or is computed once more by itself. Between layers of Laminar's images may
+    A batch normalization, or a convolution, and the activation behind it are one pass where kernels are in use, unless one of
+    them has hooks, which are to see what lies between, or is computed once more. Between layers of Laminar's images may
     lie channels-last.
     """
     if not switch.wanted():
