@@ -29,6 +29,12 @@ def afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     lib._loaded.cache_clear()
 
 
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compilations that take a second: the same functions, slower."""
+    monkeypatch.setattr(lib, "_FLAGS", tuple("-O1" if flag == "-O3" else flag for flag in lib._FLAGS))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
@@ -74,7 +80,7 @@ def test_they_are_compiled_once(afresh: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_compiler
-def test_a_damaged_file_is_made_again(afresh: Path) -> None:
+def test_a_damaged_file_is_made_again(afresh: Path, quickly: None) -> None:
     lib._built("float")
     (kept,) = afresh.iterdir()
     whole = kept.read_bytes()
@@ -87,7 +93,7 @@ def test_a_damaged_file_is_made_again(afresh: Path) -> None:
 
 
 @needs_compiler
-def test_a_cache_that_cannot_be_written_costs_a_compilation_only(afresh: Path) -> None:
+def test_a_cache_that_cannot_be_written_costs_a_compilation_only(afresh: Path, quickly: None) -> None:
     afresh.parent.write_text("a file, where a folder is to be")
     assert lib.library(torch.float32) is not None
 

@@ -15,7 +15,6 @@ from laminar.kernels.last_calls import STEP
 __all__ = ["Geometry", "convolve"]
 
 _FEW = 4  # channels: with more of them torch's matrix products have enough to do
-_MANY = 32  # channels, in or out, from which on fewer products are worth the transformations around them, measured
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: Geometry, *, r
         x = x.contiguous(memory_format=torch.channels_last)
     if not switch.serve_last(x, weight, bias):
         return None
-    (pad, other), large = how.padding, max(x.shape[1], len(weight)) >= _MANY
-    if how.is_plain and large and weight.shape[2:] == (3, 3) and pad == other <= 2 and min(x.shape[2:]) + 2 * pad >= 3:
+    pad, other = how.padding
+    if how.is_plain and weight.shape[2:] == (3, 3) and pad == other <= 2 and min(x.shape[2:]) + 2 * pad >= 3:
         return channels_last.convolve(x, weight, bias, pad, relu=relu)
     spans = [d * (k - 1) + 1 for d, k in zip(how.dilation, weight.shape[2:], strict=True)]
     if any(n + 2 * p < span for n, p, span in zip(x.shape[2:], how.padding, spans, strict=True)):

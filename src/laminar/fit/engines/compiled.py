@@ -45,7 +45,9 @@ class Compiled:
         # torch keeps what it has compiled, and how often, with a function's code: this one is for this network alone
         code = _losses_and_output.__code__
         own = types.FunctionType(code.replace(), _losses_and_output.__globals__, closure=_losses_and_output.__closure__)
-        self._run = torch.compile(own, fullgraph=True, dynamic=False, options={"fallback_random": True})
+        # the numbers that torch draws, in the order that it draws them in: that of memory, which stays as it is
+        options = {"fallback_random": True, "layout_optimization": False}
+        self._run = torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
         """Return the losses and the output (B, ...) of a batch, with their graph."""
