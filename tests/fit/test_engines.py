@@ -52,7 +52,7 @@ def test_fifty_steps_compiled(network: str, bfloat16: bool, caplog: pytest.LogCa
         trained(network, setting, e, torch.float32, precision=precision) for e in ("compiled", "eager")
     )
     assert [text[:18] for text in caplog.messages] == ["engine: compiled, "]
-    torch.testing.assert_close(figures["loss"], expected["loss"], rtol=1e-4, atol=0.02 if bfloat16 else 1e-5)
+    torch.testing.assert_close(figures["loss"], expected["loss"], rtol=1e-3, atol=0.02 if bfloat16 else 1e-4)
 
 
 @pytest.mark.parametrize("network", [pytest.param(n, marks=() if n in FEW else pytest.mark.slow) for n in NETWORKS])

@@ -142,13 +142,16 @@ class BatchNormalization(ChannelNormalization):
         added = {} if other is None else {"other": other}
         if self._takes_the_batch_s(x):
             how = Normalization((self.running_mean, self.running_var), 1 - self.momentum, self.epsilon, kind)
-            return kernels.batch_norm(x, self.weight, self.bias, how, alpha, **added)
+            z: Tensor = kernels.batch_norm(x, self.weight, self.bias, how, alpha, **added)
+            return z
         if torch.is_grad_enabled() or (kind == Kind.IDENTITY and kernels is functions):
             return None  # torch's is one pass, too, and has the derivative
         scale = (self.running_var + self.epsilon).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
         shift = -self.running_mean * scale
-        return kernels.scale_and_shift(x, scale, shift if self.bias is None else shift + self.bias, kind, alpha, **added)
+        shift = shift if self.bias is None else shift + self.bias
+        predicted: Tensor = kernels.scale_and_shift(x, scale, shift, kind, alpha, **added)
+        return predicted
 
     def _kernels(self, x: Tensor, kind: Kind, alpha: Tensor | None, other: Tensor | None) -> Any:
         """Return the kernels that are made for x, or None."""

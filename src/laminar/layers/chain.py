@@ -64,18 +64,20 @@ class Chain(nn.Sequential):
 
 
 def two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | None:
-    """Return the activation `following` of the normalization `module` of x, or None where that is not to be had at once."""
-    if type(module) not in (BatchNormalization, Conv2D) or not module.built or not isinstance(x, Tensor):
+    """Return the activation `following` of what `module` makes of x, or None where that is not to be had at once."""
+    if not isinstance(module, (BatchNormalization, Conv2D)) or type(module) not in (BatchNormalization, Conv2D):
+        return None  # a user's own kind of these may compute something else
+    if not module.built or not isinstance(x, Tensor):
         return None
     if "forward" in module.__dict__ or "forward" in following.__dict__:  # somebody else's, for the time being
         return None
     kind = kind_of(following)
     if kind is None or any(has_hooks(m) or recomputes(m) for m in (module, following)):
         return None
-    if type(module) is Conv2D:
+    if isinstance(module, Conv2D):
         fits = kind == Kind.RELU and module.activation is activations.linear
         return module.by_kernel(x, relu=True) if fits else None
-    return module.by_kernel(x, kind, following.alpha if kind == Kind.ELU else None)  # type: ignore[arg-type]  # which an ELU has
+    return module.by_kernel(x, kind, following.alpha if isinstance(following, ELU) else None)
 
 
 def kind_of(module: nn.Module) -> Kind | None:

@@ -46,7 +46,7 @@ class Compiled:
         code = _losses_and_output.__code__
         own = types.FunctionType(code.replace(), _losses_and_output.__globals__, closure=_losses_and_output.__closure__)
         # the numbers that torch draws, in the order that it draws them in: that of memory, which stays as it is
-        options = {"fallback_random": True, "layout_optimization": False}
+        options: dict[str, Any] = {"fallback_random": True, "layout_optimization": False}
         self._run = torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
