@@ -64,12 +64,14 @@ class Statistics:
         inverse: 1 / sqrt(variance + epsilon), (C,), in float64.
         scale: (C,).
         shift: (C,).
+        fixed: whether they have nothing to do with the batch, so that no gradient goes through them.
     """
 
     mean: Tensor
     inverse: Tensor
     scale: Tensor
     shift: Tensor
+    fixed: bool = False
 
 
 _ARGUMENTS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "i": ctypes.c_int, "d": ctypes.c_double}

@@ -182,11 +182,9 @@ class _Elu(torch.autograd.Function):
         x, alpha, ones, zeros = ctx.saved_tensors
         if torch.is_grad_enabled():
             return twice_differentiable(elu_by_torch, (x, alpha), dz, ctx.needs_input_grad)
-        found = Statistics(zeros.double(), ones.double(), ones, zeros)
+        found = Statistics(zeros.double(), ones.double(), ones, zeros, fixed=True)
         needed = (ctx.needs_input_grad[0], False, False, ctx.needs_input_grad[1])
-        dx, _, _, dalpha, _ = calls.normalize_backward(
-            library(x.dtype), x, None, _as(dz), found, Kind.ELU, alpha, needed, fixed=True
-        )
+        dx, _, _, dalpha, _ = calls.normalize_backward(library(x.dtype), x, None, _as(dz), found, Kind.ELU, alpha, needed)
         return dx, dalpha
 
 

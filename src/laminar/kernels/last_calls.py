@@ -167,18 +167,16 @@ def normalize_backward(
     kind: Kind,
     alpha: Tensor | None,
     needed: tuple[bool, bool, bool, bool],
-    *,
-    fixed: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of x (B, C, H, W), of weight, bias and alpha (C,), of those that are needed, and of another summand.
 
-    z is given where there was another summand, and a ReLU behind; `fixed` statistics have nothing to do with x.
+    z is given where there was another summand, and a ReLU behind.
     """
     made = [torch.empty_like(like) if need else None for like, need in zip((x, *[found.scale] * 3), needed, strict=True)]
     dother = None if z is None else torch.empty_like(x)
     room = x.new_empty((6 * _PARTS + 9) * x.shape[1], dtype=torch.float64)
     read = [at(t) for t in (x, z, dz, alpha)]
-    numbers = [*_rows(x), int(kind), int(fixed), torch.get_num_threads()]
+    numbers = [*_rows(x), int(kind), int(found.fixed), torch.get_num_threads()]
     calls.normalize_last_backward(*read, *notes(found), at(made[0]), at(dother), *map(at, made[1:]), at(room), *numbers)
     return (*made, dother)
 
