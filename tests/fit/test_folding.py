@@ -265,3 +265,18 @@ def test_float32_is_as_near_to_float64_as_without() -> None:
     assert NOTED.messages == []
     assert not torch.equal(found, without)
     assert (found - truth).abs().max() <= 4 * (without - truth).abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_residual_of_channels_last_images_does_not_normalize_twice(dtype: torch.dtype) -> None:
+    """The sum, the normalization before it and the ReLU behind it are one kernel, unless the normalization has been folded."""
+    block = [L.Conv2D(16, 3, padding=1), L.BatchNormalization(), L.ReLU(), L.Conv2D(16, 3, padding=1), L.BatchNormalization()]
+    model = built([L.Conv2D(16, 3, padding=1), L.Residual(block, activation="relu"), L.Flatten(), L.Dense(3)], (3, 16, 16))
+    stirred(model.to(dtype))
+    x = torch.randn(300, 3, 16, 16, dtype=dtype)
+    model.compile(loss="mse", engine="eager")
+    expected = model.predict(x)
+    model.compile(loss="mse", engine="auto")
+    torch.testing.assert_close(
+        model.predict(x), expected, rtol=0, atol=1000 * torch.finfo(dtype).eps * float(expected.abs().max())
+    )
