@@ -73,6 +73,14 @@ class Statistics:
     shift: Tensor
     fixed: bool = False
 
+    @classmethod
+    def room(cls, x: Tensor) -> Statistics:
+        """Return statistics for x (B, C, ...), to be written."""
+        mean, inverse, scale, shift = (
+            x.new_empty(x.shape[1], dtype=d) for d in (torch.float64, torch.float64, x.dtype, x.dtype)
+        )
+        return cls(mean, inverse, scale, shift)
+
 
 _ARGUMENTS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "i": ctypes.c_int, "d": ctypes.c_double}
 _SIGNATURES = {
@@ -147,8 +155,7 @@ def normalize(
     calls: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, alpha: Tensor | None, how: Normalization
 ) -> tuple[Tensor, Statistics]:
     """Return x (B, C, ...) normalized over the batch and activated; weight, bias and the alpha of an ELU are (C,)."""
-    z, (channels,) = torch.empty_like(x), x.shape[1:2]
-    found = Statistics(*(x.new_empty(channels, dtype=d) for d in (torch.float64, torch.float64, x.dtype, x.dtype)))
+    z, found = torch.empty_like(x), Statistics.room(x)
     mean, variance = how.running or (None, None)
     settings = [int(how.kind), how.momentum, how.epsilon, torch.get_num_threads()]
     read = [at(t) for t in (x, weight, bias, alpha)]

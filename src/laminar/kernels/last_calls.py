@@ -148,8 +148,7 @@ def normalize(
     how: Normalization,
 ) -> tuple[Tensor, Statistics]:
     """Return x (B, C, H, W) normalized over the batch, plus `other`, activated; weight, bias and an ELU's alpha are (C,)."""
-    z, (_, channels) = torch.empty_like(x), _rows(x)
-    found = Statistics(*(x.new_empty(channels, dtype=d) for d in (torch.float64, torch.float64, x.dtype, x.dtype)))
+    z, found, channels = torch.empty_like(x), Statistics.room(x), x.shape[1]
     mean, variance = how.running or (None, None)
     room = x.new_empty(5 * _PARTS * channels, dtype=torch.float64)
     read = [at(t) for t in (x, other, weight, bias, alpha)]
