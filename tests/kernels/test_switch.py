@@ -164,4 +164,4 @@ def test_eager_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_that_is_not_known() -> None:
     with pytest.raises(lm.errors.UnknownNameError) as error:
         network().compile("sgd", "mse", engine="turbo")  # type: ignore[arg-type]
-    assert str(error.value) == "compile(engine=) 'turbo' is unknown. Known: auto, eager."
+    assert str(error.value) == "compile(engine=) 'turbo' is unknown. Known: auto, compiled, cuda_graph, eager."
