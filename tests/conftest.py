@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from laminar.seeding import seed_all
 
 # No window system in tests: figures go to files.
 matplotlib.use("Agg")
+
+# A shell's background job ignores Ctrl-C, and so would all that is started here; tests press it.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Sums split over another number of threads round differently: two are what the smallest machine we support has. Processes that
 # test side by side have one each, or they would wait for one another.

@@ -65,7 +65,11 @@ def uses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
 
     def stand_in(function: Any, **options: Any) -> Any:
-        assert options == {"fullgraph": True, "dynamic": False, "options": {"fallback_random": True}}
+        assert options == {
+            "fullgraph": True,
+            "dynamic": False,
+            "options": {"fallback_random": True, "layout_optimization": False},
+        }
 
         def run(aim: Any, x: Any, y: Any, weight: Any) -> Any:
             sizes.append(len(x))

@@ -175,7 +175,7 @@ def _iterate(run: Run, state: State) -> None:
 
 def _note_waiting(run: Run, state: State, seconds: float) -> None:
     """Note how much of the epoch's iterations was waiting for data; say it, once, where it is much."""
-    share = run.batches.waited / seconds
+    share = run.batches.waited / seconds if seconds else 0.0  # a clock may stand still for an epoch that is short enough
     state.history.waited.append(share)
     if share > _MUCH and seconds > _LONG and not run._told_of_waiting:
         run._told_of_waiting = True

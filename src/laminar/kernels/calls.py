@@ -104,10 +104,19 @@ _SIGNATURES = {
     "pool_backward": "ppp" + "pn" + "i",
     "dropout_forward": "ppppnd",
     "dropout_backward": "pppnd",
+    "lstm_forward": "pppppppppp" + "pi",
+    "lstm_backward": "pppppppp" + "pp" + "pppppp" + "p" + "pi",
 }
 """Function of source/ -> its arguments: pointers, sizes, ints, doubles. Told once, so that a call converts plain numbers."""
 
-_ROOMS = {"winograd_room": "nni", "winograd_backward_room": "nni", "images_room": "pi", "images_backward_room": "pi"}
+_ROOMS = {
+    "winograd_room": "nni",
+    "winograd_backward_room": "nni",
+    "images_room": "pi",
+    "images_backward_room": "pi",
+    "lstm_room": "pi",
+    "lstm_backward_room": "pi",
+}
 """Those that return how many numbers of room another one needs."""
 
 

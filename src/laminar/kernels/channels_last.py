@@ -19,8 +19,8 @@ __all__ = ["batch_norm", "convolve", "convolve_images", "elu", "max_pool", "scal
 
 
 def _as(t: Tensor) -> Tensor:
-    """Return t (B, C, H, W) channels-last, itself where it is."""
-    return t.contiguous(memory_format=torch.channels_last)
+    """Return t (B, C, H, W) channels-last, or (B, C) contiguous; itself where it is."""
+    return t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t.contiguous()
 
 
 class _Winograd(torch.autograd.Function):

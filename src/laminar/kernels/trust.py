@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.kernels import calls as k
-from laminar.kernels import last_trust
+from laminar.kernels import last_trust, lstm_calls
 
 __all__ = ["first_disagreement"]
 
@@ -73,6 +73,7 @@ def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
         yield from _of_normalization(calls, dtype, draw)
         yield from _of_elu(calls, dtype, draw)
         yield from last_trust.pairs(calls, dtype, draw)
+        yield from _of_lstm(calls, dtype, draw)
 
 
 def _of_convolution(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
@@ -123,6 +124,21 @@ def _of_elu(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
     z = k.elu(calls, x, alpha)
     yield "elu", z, expected.detach()
     yield from zip(["gradient of elu"] * 2, k.elu_backward(calls, x, z, dz.to(dtype), alpha, True), slopes, strict=True)
+
+
+def _of_lstm(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
+    shapes = (13, 3, 5), (13, 16), (13, 16), (64, 5), (64, 16), (64,)
+    given = [draw.leaf(*shape) for shape in shapes]
+    x, h, c, weight_ih, weight_hh, bias = given
+    zeros = torch.zeros_like(bias)
+    out, _, last = torch.lstm(x, (h[None], c[None]), (weight_ih, weight_hh, bias, zeros), True, 1, 0.0, True, False, True)
+    dout, dlast = draw.like(out), draw.like(last[0])
+    slopes = torch.autograd.grad((out * dout).sum() + (last[0] * dlast).sum(), given)
+    own = [t.detach().to(dtype) for t in given]
+    found = lstm_calls.forward(calls, own[0], own[1], own[2], own[3], own[4], own[5])
+    yield "LSTM", found[0], out.detach()
+    made = lstm_calls.backward(calls, tuple(own[:5]), found, dout.to(dtype).contiguous(), dlast.to(dtype), True)
+    yield from zip(["gradient of an LSTM"] * len(slopes), made, slopes, strict=True)
 
 
 def _alpha() -> Tensor:

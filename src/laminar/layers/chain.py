@@ -36,7 +36,7 @@ def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     try:
         while left:
             module = left.pop(0)
-            free = takes_any_layout(module)
+            free = isinstance(x, Tensor) and x.dim() == 4 and takes_any_layout(module)
             x = x if free else standard_layout(x)
             switch.let_any_layout(free)
             z = two_at_once(module, left[0], x) if left else None

@@ -9,9 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar import activations
+from laminar.kernels import switch
+from laminar.kernels.lstm import lstm
+from laminar.kernels.lstm_calls import fits
 from laminar.layers.recurrence import Function, Recurrence, RecurrentOptions, States
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
+
+
+_LEAST = 1 << 10  # numbers of a batch that Laminar's kernel is worth a call for
 
 
 class SimpleRNN(Recurrence):
@@ -208,6 +214,10 @@ class LSTM(Recurrence):
         """Return h of every step, and h and c of the last; torch has a kernel for tanh and sigmoid."""
         if not (self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid):
             return None
+        weights = (self.weight_ih, self.weight_hh, self.bias)
+        if fits(self.units) and switch.serve(x, *states, *weights, least=_LEAST):
+            output, c = lstm(x, *states, *weights)
+            return output, (output[:, -1], c)
         biases = () if self.bias is None else (self.bias, torch.zeros_like(self.bias))
         weights = self.kernel_weights(x, biases)
         start = tuple(state[None] for state in states)

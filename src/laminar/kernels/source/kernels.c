@@ -54,3 +54,4 @@ static inline REAL fold(vec v) {
 #include "channels_last.h"
 #include "pooling.h"
 #include "dropout.h"
+#include "lstm.h"

@@ -217,15 +217,16 @@ static inline void transform_slopes(const REAL *dy, const REAL *z, REAL *d, REAL
     }
 }
 
-/* u (in, out) += v (rows, in) transposed times d (rows, out) */
-static void multiply_slopes(const REAL *v, const REAL *d, REAL *u, index_t rows, index_t in, index_t out) {
-    for (index_t k = 0; k < out; k += WIDE * LANES)
+/* u (in, columns) += v (rows, in) transposed times d (rows, columns); rows of u are `out` apart, those of d `apart` */
+static void multiply_slopes(const REAL *v, const REAL *d, REAL *u, index_t rows, index_t in, index_t out, index_t columns,
+                            index_t apart) {
+    for (index_t k = 0; k < columns; k += WIDE * LANES)
         for (index_t c = 0; c < in; c += 4) {
             vec sums[4][WIDE];
             for (int i = 0; i < 4; i++)
                 for (int j = 0; j < WIDE; j++) sums[i][j] = LOAD(u + (c + i) * out + k + j * LANES);
             const REAL *from = v + c, *with = d + k;
-            for (index_t r = 0; r < rows; r++, from += in, with += out) {
+            for (index_t r = 0; r < rows; r++, from += in, with += apart) {
                 vec w[WIDE];
                 for (int j = 0; j < WIDE; j++) w[j] = LOAD(with + j * LANES);
                 for (int i = 0; i < 4; i++)
@@ -279,7 +280,7 @@ EXPORT void winograd_backward(const REAL *x, const REAL *dy, const REAL *z, REAL
                 if (z) transform_slopes(dy, z, d, sums_b + g * out, &p, first, count, 1);
                 else transform_slopes(dy, 0, d, sums_b + g * out, &p, first, count, 0);
                 for (int i = 0; i < PRODUCTS; i++)
-                    multiply_slopes(v + i * p.batch * channels, d + i * p.batch * out, u + i * size, count, channels, out);
+                    multiply_slopes(v + i * p.batch * channels, d + i * p.batch * out, u + i * size, count, channels, out, out, out);
             }
             transform_back(u, sums + g * 9 * size, size);
         }
