@@ -214,9 +214,10 @@ class LSTM(Recurrence):
         """Return h of every step, and h and c of the last; torch has a kernel for tanh and sigmoid."""
         if not (self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid):
             return None
-        weights = (self.weight_ih, self.weight_hh, self.bias)
-        if fits(self.units) and switch.serve(x, *states, *weights, least=_LEAST):
-            output, c = lstm(x, *states, *weights)
+        h, c = states
+        own = (self.weight_ih, self.weight_hh, self.bias)
+        if fits(self.units) and switch.serve(x, h, c, *own, least=_LEAST):
+            output, c = lstm(x, h, c, *own)
             return output, (output[:, -1], c)
         biases = () if self.bias is None else (self.bias, torch.zeros_like(self.bias))
         weights = self.kernel_weights(x, biases)
