@@ -29,10 +29,7 @@ class OptionA(lm.Layer):
 
 def _conv(filters: int, size: int = 3, strides: int = 1) -> list[lm.Layer]:
     """Return a convolution and its normalization, padded by size // 2 on every side as in PyTorch."""
-    if strides == 1:
-        return [L.Conv2D(filters, size, padding="same", use_bias=False), L.BatchNormalization()]
-    padding = [L.ZeroPadding2D(size // 2)] if size > 1 else []
-    return [*padding, L.Conv2D(filters, size, strides=strides, use_bias=False), L.BatchNormalization()]
+    return [L.Conv2D(filters, size, strides=strides, padding=size // 2, use_bias=False), L.BatchNormalization()]
 
 
 def _digits() -> lm.Sequential:

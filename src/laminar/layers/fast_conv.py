@@ -56,13 +56,21 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: Geometry, *, r
     if not switch.serve_last(x, weight, bias):
         return None
     pad, other = how.padding
-    if how.is_plain and weight.shape[2:] == (3, 3) and pad == other <= 2 and min(x.shape[2:]) + 2 * pad >= 3:
+    if how.is_plain and weight.shape[2:] == (3, 3) and pad == other <= 2 and _is_worth_it(x, weight, pad):
         return channels_last.convolve(x, weight, bias, pad, relu=relu)
     spans = [d * (k - 1) + 1 for d, k in zip(how.dilation, weight.shape[2:], strict=True)]
     if any(n + 2 * p < span for n, p, span in zip(x.shape[2:], how.padding, spans, strict=True)):
         return None
     z = F.conv2d(x, weight, bias, how.stride, how.padding, how.dilation, how.groups)
     return z.relu() if relu else z
+
+
+def _is_worth_it(x: Tensor, weight: Tensor, pad: int) -> bool:
+    """Return whether there are outputs, and tiles of 4x4 enough for the transformation of the weights; measured."""
+    n, channels, *sizes = x.shape
+    rows, columns = (size + 2 * pad - 2 for size in sizes)
+    tiles = n * -(-rows // 4) * -(-columns // 4)
+    return min(rows, columns) > 0 and tiles * (channels + len(weight)) >= channels * len(weight)
 
 
 def _of_few(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool) -> Tensor | None:

@@ -15,6 +15,7 @@ from laminar.layers.activation import ActivatedLayer
 from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.chain import Chain, run_chain
 from laminar.layers.hooks import has_hooks
+from laminar.layers.layout import same_layout
 from laminar.layers.naming import free_name
 from laminar.layers.recompute import recomputes
 from laminar.shapes import Shape, format_batch
@@ -71,9 +72,10 @@ class Residual(ActivatedLayer):
     def forward(self, x: Any) -> Tensor:
         """Return activation(main(x) + shortcut(x)), of the shape that both return, from x of shape (B, ...)."""
         last = self._last_normalization()
-        z = self.main(x) if last is None else run_chain(list(self.main.children())[:-1], x)
-        around = x if self.shortcut is None else self.shortcut(x)
+        z = run_chain([self.main] if last is None else list(self.main.children())[:-1], x)
+        around = x if self.shortcut is None else run_chain([self.shortcut], x)
         if last is not None:
+            around = same_layout(around, z)
             at_once = last.by_kernel(z, Kind.RELU, other=around)
             if at_once is not None:
                 return at_once

@@ -58,13 +58,15 @@ static inline void kernels_of(const vec *u, index_t step, vec *s) {
 }
 
 /* u[product][c][k] from the weights (out, channels, 3, 3); flipped and transposed for the gradient of the input. `room` is for 9 of them. */
-static void transform_weights(const REAL *w, REAL *u, REAL *room, index_t channels, index_t out, int flipped) {
+static void transform_weights(const REAL *w, REAL *u, REAL *room, index_t channels, index_t out, int flipped, int threads) {
     index_t from = flipped ? out : channels, to = flipped ? channels : out;
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (index_t c = 0; c < from; c++)
         for (index_t k = 0; k < to; k++) {
             const REAL *g = w + (flipped ? c * channels + k : k * channels + c) * 9;
             for (int i = 0; i < 9; i++) room[(i * from + c) * to + k] = g[flipped ? 8 - i : i];
         }
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (index_t at = 0; at < from * to; at += LANES) {
         vec g[9], t[18], s[SIDE];
         for (int i = 0; i < 9; i++) g[i] = LOAD(room + i * from * to + at);
@@ -170,7 +172,7 @@ EXPORT void winograd_forward(const REAL *x, const REAL *z, const REAL *w, const 
                              int threads) {
     plan_t p = plan_of(n, height, width, channels, out, pad, tiles_forward(channels, out));
     REAL *u = room, *zeros = u + (PRODUCTS + 9) * channels * out, *own = zeros + LANES;
-    transform_weights(w, u, u + PRODUCTS * channels * out, flipped ? out : channels, flipped ? channels : out, flipped);
+    transform_weights(w, u, u + PRODUCTS * channels * out, flipped ? out : channels, flipped ? channels : out, flipped, threads);
     memset(zeros, 0, (size_t)LANES * sizeof(REAL));
 #pragma omp parallel num_threads(threads)
     {
@@ -262,7 +264,7 @@ EXPORT index_t winograd_backward_room(index_t channels, index_t out, int threads
 EXPORT void winograd_backward(const REAL *x, const REAL *dy, const REAL *z, REAL *dw, REAL *db, REAL *room, index_t n, index_t height,
                               index_t width, index_t channels, index_t out, index_t pad, int threads) {
     plan_t p = plan_of(n, height, width, channels, out, pad, TILES_BACKWARD);
-    index_t size = channels * out, wanted = p.tiles / (4 * p.batch) + 1, groups = wanted < GROUPS ? wanted : GROUPS;
+    index_t size = channels * out, even = p.tiles / p.batch / 2 * 2, groups = even < 2 ? 2 : even < GROUPS ? even : GROUPS;
     index_t part = (p.tiles + groups - 1) / groups;
     REAL *sums = room, *sums_b = sums + GROUPS * 9 * size, *zeros = sums_b + GROUPS * out, *own = zeros + LANES;
     memset(sums_b, 0, (size_t)(GROUPS * out + LANES) * sizeof(REAL));
