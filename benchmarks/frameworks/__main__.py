@@ -37,6 +37,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the process that runs is ended, too
     try:
         results = _from_file(options.source) if options.source else _measure(options)
+        if options.update:
+            results = _joined(_from_file(options.update), results)
     except KeyboardInterrupt:
         sys.exit("Stopped by Ctrl-C; nothing has been written.")
     text = report(results, json.loads((FOLDER / "reasons.json").read_text(encoding="utf-8")))
@@ -57,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="that the steps of a process are timed for")
     parser.add_argument("--timeout", type=float, default=240.0, help="seconds that a process may take")
     parser.add_argument("--output", type=Path, help="the raw figures, as JSON")
+    parser.add_argument("--update", type=Path, help="figures to keep of all networks that are not measured now")
     parser.add_argument("--docs", type=Path, help="the page whose marked part is written")
     parser.add_argument("--from", dest="source", type=Path, help="a file of raw figures: measure nothing, write the tables")
     options = parser.parse_args()
@@ -103,6 +106,13 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         "missing": session.missing,
         "runs": session.runs,
     }
+
+
+def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return old figures with those of the networks that have been measured again in the place of theirs."""
+    others = [run for run in old["runs"] if run["network"] not in new["networks"]]
+    minutes = old["minutes"] + new["minutes"]
+    return {**new, "networks": {**old["networks"], **new["networks"]}, "runs": [*others, *new["runs"]], "minutes": minutes}
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from laminar.fit.progress import Progress, Row
 from laminar.fit.recorder import Recorder
 from laminar.fit.state import History, State
 from laminar.fit.steps import Step
+from laminar.fit.threads import suited
 from laminar.optimizers import Rule, put_averages_in_place
 
 __all__ = ["Run", "train"]
@@ -79,7 +80,7 @@ def train(run: Run, epochs: int, title: str) -> None:
     run.progress.start(epochs=epochs, iterations=state.total, columns=columns, title=title)
     run._started = time.perf_counter()
     try:
-        with interruptible(state):
+        with interruptible(state), suited(run.model, run.batches.observations, steps):
             try:
                 _epochs(run, state)
             except KeyboardInterrupt:  # somewhere in the middle of things
