@@ -83,8 +83,8 @@ def steps(network: Network) -> list[Candidate]:
 
 
 def spinning(best: Candidate) -> Candidate:
-    """Return the best loop by hand with threads that spin while they wait, as torch comes."""
-    return Candidate("torch", f"{best.variant}+spinning", best.precision)
+    """Return a candidate on torch with threads that spin while they wait, as torch comes."""
+    return replace(best, variant="+".join(filter(None, [best.variant, "spinning"])))
 
 
 def reduced(network: Network) -> list[Candidate]:

@@ -77,10 +77,11 @@ class Session:
         if number == 0:
             self._each(full, network, number, "train")
             best = self._best([c for c in full if c.framework == "torch"], network)
-            self._each([candidates.spinning(best)] if best else [], network, number, "train")
+            twins = [candidates.spinning(c) for c in (Candidate(OURS), best) if c is not None]
+            self._each(twins, network, number, "train")
             self._each(less, network, number, "train")
         else:
-            twins = [candidates.spinning(c) for c in full if c.framework == "torch"]
+            twins = [candidates.spinning(c) for c in full if c.framework in (OURS, "torch")]
             self._each(self._next([*full, *twins, *less], network, number), network, number, "train")
         if number == 0 or network.name == "digits":
             data = str(folder) if network.name == "digits" else ""
