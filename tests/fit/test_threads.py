@@ -52,6 +52,20 @@ def test_others_have_two(layers: list[nn.Module], shape: tuple[int, ...]) -> Non
     assert threads_of(lm.Sequential(layers), shape) == {2}
 
 
+def test_evaluation_and_prediction_have_as_many_as_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    for layers, expected in (([L.Dense(3)], 1), ([L.Dense(4000), L.Dense(3)], 2)):
+        seen: list[int] = []
+        model = lm.Sequential([*layers, L.Activation(lambda x, seen=seen: (seen.append(torch.get_num_threads()), x)[1])])
+        model.compile("sgd", "mse")
+        x, y = torch.zeros(12, 700), torch.zeros(12, 3)
+        model.build((700,))
+        seen.clear()
+        model.predict(x)
+        model.evaluate(x, y)
+        assert set(seen) == {expected}
+        assert torch.get_num_threads() == 2
+
+
 def test_they_are_put_back_when_training_fails() -> None:
     def fail(model: nn.Module, state: Any) -> None:
         raise RuntimeError("out")

@@ -16,6 +16,7 @@ from laminar.fit.forward import Execution, inference
 from laminar.fit.gather import gathered
 from laminar.fit.head import Head
 from laminar.fit.portions import Portions
+from laminar.fit.threads import suited
 from laminar.losses.base import Loss, full
 from laminar.metrics import MeanMetric, Metric
 
@@ -43,7 +44,11 @@ def evaluate(
         with head.logits():
             return compute(batch.x)
 
-    with inference(model), folded(model, execution, batches.observations) as compute:
+    with (
+        suited(model, batches.observations, batches.steps),
+        inference(model),
+        folded(model, execution, batches.observations) as compute,
+    ):
         for batch, output in portions.of_each(batches.everything(), lambda batch: run(batch, compute), model):
             assert batch.y is not None  # or there would be no batch
             shown = head.probabilities(output) if ask_head else output
@@ -70,6 +75,10 @@ def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], ex
 
     A network that returns several tensors gives as many, in the same nest of tuples and lists; `finish` is given that nest.
     """
-    with inference(model), folded(model, execution, batches.observations) as compute:
+    with (
+        suited(model, batches.observations, batches.steps),
+        inference(model),
+        folded(model, execution, batches.observations) as compute,
+    ):
         found = portions.of_each(batches.everything(), lambda batch: finish(compute(batch.x)), model)
         return gathered(output for _, output in found)
