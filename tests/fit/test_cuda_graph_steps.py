@@ -96,7 +96,7 @@ class At(lm.Callback):
 
 
 def test_three_steps_warm_up_and_other_sizes_are_eager(notes: list[str]) -> None:
-    assert losses(network(), "cuda_graph") == losses(network(), "eager")
+    assert losses(network(), "cuda_graph") == losses(network(), "auto")
     assert (Recording.made, Recording.launched, notes) == ([8], [8] * 9, [])
 
 
@@ -116,7 +116,7 @@ def decay(model: Any) -> None:
 
 @pytest.mark.parametrize("change", [freeze, decay])
 def test_what_is_changed_is_recorded_anew(change: Any, notes: list[str]) -> None:
-    found, expected = (losses(network(), engine, callbacks=At(5, change)) for engine in ("cuda_graph", "eager"))
+    found, expected = (losses(network(), engine, callbacks=At(5, change)) for engine in ("cuda_graph", "auto"))
     assert found == expected
     assert (Recording.made, len(Recording.launched), notes) == ([8, 8], 9 - 3, [])
 
@@ -135,7 +135,7 @@ def test_changes_again_and_again(notes: list[str], monkeypatch: pytest.MonkeyPat
         def on_batch_end(self, model: Any, state: Any) -> None:
             model._learner._pace.optimizer.param_groups[0]["weight_decay"] = 0.001 * state.iteration
 
-    found, expected = (losses(network(), engine, callbacks=Always()) for engine in ("cuda_graph", "eager"))
+    found, expected = (losses(network(), engine, callbacks=Always()) for engine in ("cuda_graph", "auto"))
     assert found == expected
     assert len(Recording.made) == 3
     assert notes == ["it would have to be recorded for the 4th time, as its settings change again and again"]
@@ -151,7 +151,7 @@ def with_stream(original: Any) -> Any:
 
 def test_a_recording_that_fails(notes: list[str]) -> None:
     Recording.broken = RuntimeError("not permitted\nwhen stream is capturing")
-    assert losses(network(), "cuda_graph") == losses(network(), "eager")
+    assert losses(network(), "cuda_graph") == losses(network(), "auto")
     assert (Recording.made, notes) == ([], ["RuntimeError: not permitted"])
 
 
@@ -176,7 +176,7 @@ class DrawsOnTheHost(L.Layer):
     ],
 )
 def test_layers_that_no_graph_can_repeat(layer: Any, reason: str, notes: list[str]) -> None:
-    assert losses(network(layer()), "cuda_graph") == losses(network(layer()), "eager")
+    assert losses(network(layer()), "cuda_graph") == losses(network(layer()), "auto")
     assert (Recording.made, notes) == ([], [reason])
 
 

@@ -134,7 +134,7 @@ def test_regression_in_float64_keeps_the_targets_digits() -> None:
     x, y = data()
     target = y.double() / 3
     ours, theirs = network(L.Dense(1, kernel_initializer="ones")), network(L.Dense(1, kernel_initializer="ones"))
-    ours.compile(functools.partial(torch.optim.SGD, lr=0.01), "mse")
+    ours.compile(functools.partial(torch.optim.SGD, lr=0.01), "mse", engine="eager")
     ours.fit(x, target.numpy(), epochs=2, batch_size=BATCH, shuffle=False, verbose=0)
     batches = in_order(x, target[:, None])
     by_hand(theirs, torch.optim.SGD(theirs.parameters(), lr=0.01), batches, epochs=2, loss=F.mse_loss)

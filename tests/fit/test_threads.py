@@ -36,6 +36,7 @@ def threads_of(model: lm.Model, shape: tuple[int, ...], **options: Any) -> set[i
 def test_a_small_perceptron_has_one() -> None:
     layers = [L.Dense(5, "relu"), L.BatchNormalization(), nn.Dropout(0.1), nn.Linear(5, 3)]
     assert threads_of(lm.Sequential(layers), (7,)) == {1}
+    assert threads_of(lm.Sequential([L.Flatten(), L.Dense(3)]), (2, 3)) == {1}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_small_perceptron_has_one() -> None:
         ([L.Conv2D(2, 3), L.Flatten(), L.Dense(3)], (1, 5, 5)),
         ([L.LSTM(4), L.Dense(3)], (5, 2)),
         ([L.Dense(2000), L.Dense(1000), L.Dense(3)], (7,)),
-        ([L.Flatten(), L.Dense(3)], (2, 3)),
+        ([L.MaxPooling2D(2), L.Flatten(), L.Dense(3)], (1, 4, 4)),
     ],
     ids=["convolution", "recurrent", "large", "images"],
 )

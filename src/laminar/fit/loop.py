@@ -15,7 +15,6 @@ from laminar.errors import DivergedError
 from laminar.fit.batches import Batches
 from laminar.fit.callbacks import INTERRUPTED, Callback, interruptible
 from laminar.fit.convert import Batch
-from laminar.fit.memory import reuse_freed_memory
 from laminar.fit.pace import Pace
 from laminar.fit.progress import Progress, Row
 from laminar.fit.recorder import Recorder
@@ -70,7 +69,6 @@ def train(run: Run, epochs: int, title: str) -> None:
     Raises:
         DivergedError: if the loss is nan or infinite; `run.model` then holds what the last step left.
     """
-    reuse_freed_memory()
     steps = run.batches.steps
     names = run.recorder.names
     columns = [*names, *(f"val_{n}" for n in names)] if run.validate else names

@@ -1,4 +1,4 @@
-"""How many threads suit a network on the CPU."""
+"""How the CPU is used while a network computes: with as many threads as suit it, and memory that is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from laminar.layers.core import Dense
+from laminar.fit.memory import reuse_freed_memory
+from laminar.layers.core import Dense, Flatten
 
 __all__ = ["suited"]
 
@@ -17,17 +18,18 @@ _LITTLE = 1 << 24  # multiply-adds of a batch, forward: what several threads sav
 
 @contextmanager
 def suited(model: nn.Module, observations: int | None, steps: int | None) -> Iterator[None]:
-    """Let torch compute small perceptrons by one thread inside, and everything else as it does.
+    """Let torch compute small perceptrons by one thread inside, and everything else as it does; freed memory is used again.
 
-    Small is what consists of dense layers, and of layers without weights or with a number for each unit, and takes at most
-    16 million multiply-adds for a batch. The rule knows nothing of the machine's mood, so that a seed gives the same numbers
-    again.
+    Small is what takes rows of numbers, or flattens its input first, consists of dense layers, and of layers without weights or
+    with a number for each unit, and takes at most 16 million multiply-adds for a batch. The rule knows nothing of the
+    machine's mood, so that a seed gives the same numbers again.
 
     Args:
         model: the network.
         observations: of an epoch; None where nobody knows.
         steps: of an epoch.
     """
+    reuse_freed_memory()
     before = torch.get_num_threads()
     batch = -(-observations // steps) if observations and steps else None
     one = before > 1 and batch is not None and _is_small(model, batch)
@@ -51,4 +53,6 @@ def _is_small(model: nn.Module, batch: int) -> bool:
         elif any(p.dim() > 1 for p in own) or isinstance(module, nn.RNNBase):
             return False
     shape = getattr(model, "input_shape", None)
-    return 0 < products <= _LITTLE and isinstance(shape, tuple) and len(shape) == 1 and isinstance(shape[0], int)
+    first = next(model.children(), None)
+    in_rows = isinstance(shape, tuple) and ((len(shape) == 1 and isinstance(shape[0], int)) or type(first) is Flatten)
+    return 0 < products <= _LITTLE and in_rows

@@ -106,6 +106,8 @@ _SIGNATURES = {
     "dropout_backward": "pppnd",
     "lstm_forward": "pppppppppp" + "pi",
     "lstm_backward": "pppppppp" + "pp" + "pppppp" + "p" + "pi",
+    "perceptron_forward": "ppppp" + "pp" + "nn",
+    "perceptron_backward": "ppppp" + "ppp" + "nn",
 }
 """Function of source/ -> its arguments: pointers, sizes, ints, doubles. Told once, so that a call converts plain numbers."""
 
@@ -116,6 +118,8 @@ _ROOMS = {
     "images_backward_room": "pi",
     "lstm_room": "pi",
     "lstm_backward_room": "pi",
+    "perceptron_kept": "pnn",
+    "perceptron_room": "pnn",
 }
 """Those that return how many numbers of room another one needs."""
 

@@ -16,6 +16,9 @@ __all__ = ["any_layout", "enabled", "is_last", "let_any_layout", "serve", "serve
 _LEAST = 1 << 14  # numbers; a call costs some fifty microseconds more than one of torch's own
 
 
+_KINDS = (Tensor, nn.Parameter, nn.Buffer)
+
+
 class _Switch(threading.local):
     on = False
     any_layout = False
@@ -100,9 +103,7 @@ def is_last(t: Tensor) -> bool:
 
 def _plain(t: Tensor) -> bool:
     """Return whether the numbers of t are in memory as they are."""
-    if type(t) not in (Tensor, nn.Parameter, nn.Buffer) or t.device.type != "cpu" or t.layout != torch.strided:
-        return False
-    return not t.is_neg()
+    return type(t) in _KINDS and t.is_cpu and t.layout == torch.strided and not t.is_neg()
 
 
 def _here(dtype: torch.dtype) -> bool:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from laminar.kernels import calls as k
-from laminar.kernels import last_trust, lstm_calls
+from laminar.kernels import last_trust, lstm_calls, perceptron_calls
+from laminar.kernels.perceptron_calls import Bend, Stage
 
 __all__ = ["first_disagreement"]
 
@@ -74,6 +75,7 @@ def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
         yield from _of_elu(calls, dtype, draw)
         yield from last_trust.pairs(calls, dtype, draw)
         yield from _of_lstm(calls, dtype, draw)
+        yield from _of_perceptron(calls, dtype, draw)
 
 
 def _of_convolution(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
@@ -139,6 +141,23 @@ def _of_lstm(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
     yield "LSTM", found[0], out.detach()
     made = lstm_calls.backward(calls, tuple(own[:5]), found, dout.to(dtype).contiguous(), dlast.to(dtype), True)
     yield from zip(["gradient of an LSTM"] * len(slopes), made, slopes, strict=True)
+
+
+def _of_perceptron(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
+    stages = Stage(70, 19, Bend.RELU, True), Stage(19, 19, Bend.NONE, False, True, 0.1, _EPSILON), Stage(19, 5, Bend.TANH, True)
+    given = [draw.leaf(*shape) for shape in ((11, 70), (19, 70), (19,), (19,), (19,), (5, 19), (5,))]
+    x, weight, bias, scale, shift, weight2, bias2 = given
+    hidden = F.batch_norm(F.linear(x, weight, bias).relu(), None, None, scale, shift, training=True, eps=_EPSILON)
+    z = F.linear(hidden, weight2, bias2).tanh()
+    dz = draw.like(z)
+    slopes = torch.autograd.grad((z * dz).sum(), given)
+    x, *own = (t.detach().to(dtype) for t in given)
+    tensors = [t for i in range(3) for t in (*own[2 * i : 2 * i + 2], None, None)]
+    out, kept = perceptron_calls.forward(calls, x, stages, tensors)
+    yield "perceptron", out, z.detach()
+    made = perceptron_calls.backward(calls, (x, kept, dz.to(dtype)), stages, tensors, [True] * 13)
+    found = [t for t in made if t is not None]
+    yield from zip(["gradient of a perceptron"] * len(slopes), found, slopes, strict=True)
 
 
 def _alpha() -> Tensor:

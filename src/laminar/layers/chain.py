@@ -16,6 +16,7 @@ from laminar.layers.conv import Conv2D
 from laminar.layers.hooks import has_hooks
 from laminar.layers.layout import standard_layout, takes_any_layout
 from laminar.layers.recompute import recomputes
+from laminar.layers.stretch import stretch_at_once
 
 __all__ = ["Chain", "kind_of", "run_chain", "two_at_once"]
 
@@ -24,8 +25,8 @@ def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     """Return what the last of the modules makes of x, each being given what the one before it returned.
 
     A batch normalization, or a convolution, and the activation behind it are one pass where kernels are in use, unless one of
-    them has hooks, which are to see what lies between, or is computed once more. Between layers of Laminar's images may
-    lie channels-last.
+    them has hooks, which are to see what lies between, or is computed once more; so is a stretch of small dense layers.
+    Between layers of Laminar's images may lie channels-last.
     """
     if not switch.wanted():
         for module in modules:
@@ -35,6 +36,11 @@ def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
     left = list(modules)
     try:
         while left:
+            stretch = stretch_at_once(left, x)
+            if stretch is not None:
+                x = stretch[0]
+                del left[: stretch[1]]
+                continue
             module = left.pop(0)
             free = isinstance(x, Tensor) and x.dim() == 4 and takes_any_layout(module)
             x = x if free else standard_layout(x)

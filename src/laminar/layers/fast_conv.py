@@ -43,20 +43,21 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: Geometry, *, r
         relu: whether the result goes through a ReLU.
 
     Where any layout is taken, images of few channels become channels-last tensors if the filters are a multiple of 16, and what
-    has many channels is brought into that layout, which suits torch's own convolutions as well.
+    has many channels is brought into that layout, which suits torch's own convolutions as well, and what comes after them.
     """
     if not isinstance(x, Tensor) or x.dim() != 4 or not switch.wanted() or x.shape[1] != weight.shape[1] * how.groups:
         return None
     if how.is_plain and x.shape[1] <= _FEW and weight[0].numel() <= MOST and switch.serve(x, weight, bias):
         return _of_few(x, weight, bias, how.padding, relu)
-    if x.shape[1] % STEP or len(weight) % STEP:
+    if (x.shape[1] % STEP and x.shape[1] > _FEW) or len(weight) % STEP:
         return None
     if switch.any_layout() and switch.serve(x, weight, bias):
         x = x.contiguous(memory_format=torch.channels_last)
     if not switch.serve_last(x, weight, bias):
         return None
     pad, other = how.padding
-    if how.is_plain and weight.shape[2:] == (3, 3) and pad == other <= 2 and _is_worth_it(x, weight, pad):
+    fits = how.is_plain and x.shape[1] % STEP == 0 and weight.shape[2:] == (3, 3) and pad == other <= 2
+    if fits and _is_worth_it(x, weight, pad):
         return channels_last.convolve(x, weight, bias, pad, relu=relu)
     spans = [d * (k - 1) + 1 for d, k in zip(how.dilation, weight.shape[2:], strict=True)]
     if any(n + 2 * p < span for n, p, span in zip(x.shape[2:], how.padding, spans, strict=True)):

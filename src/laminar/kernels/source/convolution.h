@@ -13,7 +13,10 @@ static inline void convolve_block(const REAL *x, const index_t *offsets, REAL (*
     for (index_t t = 0; t < each; t++) {
         const REAL *from = x + offsets[t];
         vec in[3];
-        for (int v = 0; v < vectors; v++) in[v] = LOAD(from + v * LANES);
+        for (int v = 0; v < vectors; v++) {
+            in[v] = LOAD(from + v * LANES);
+            KEEP(in[v]);
+        }
         for (int f = 0; f < BLOCK; f++)
             for (int v = 0; v < vectors; v++) sums[f][v] += in[v] * weights[t][f];
     }
@@ -74,6 +77,7 @@ EXPORT void convolve_forward(const REAL *x, const REAL *w, const REAL *bias, REA
                 vec d1 = LOAD(dy + j), d2 = LOAD(dy2 + j);                                                                  \
                 for (int k = 0; k < COLUMNS; k++) {                                                                         \
                     vec v = LOAD(x + j + k);                                                                                \
+                    KEEP(v);                                                                                                \
                     first[k] += d1 * v;                                                                                     \
                     second[k] += d2 * v;                                                                                    \
                 }                                                                                                           \

@@ -1,56 +1,73 @@
 /* y = x w' + bias for few units and many features: every pass reads x, or writes dx, once. */
 
-#define UNITS 5 /* at a time */
+#define ROWS 4     /* of x, */
+#define UNITS 3    /* and of w, at a time, */
+#define PIECE 1024 /* and so many of their numbers: the rows of x stay in the nearest cache while all of w goes by */
 
-/* two rows of x against `units` rows of w, which lie `features` apart */
-static inline void dense_block(const REAL *x1, const REAL *x2, const REAL *w, REAL out[2][UNITS], index_t features, int units) {
-    vec sums[2][UNITS];
-    REAL rest[2][UNITS];
-    const REAL *rows[UNITS]; /* a missing unit repeats the first, and is not used */
-    for (int u = 0; u < UNITS; u++) {
-        rows[u] = w + (u < units ? u : 0) * features;
-        sums[0][u] = sums[1][u] = (vec){0}, rest[0][u] = rest[1][u] = 0;
-    }
+/* sums of a few rows of x with a few of w; both lie `features` apart, of which `size` are taken */
+static inline void dense_block(const REAL *x, const REAL *w, REAL out[ROWS][UNITS], index_t features, index_t size, int rows,
+                               int units) {
+    vec sums[ROWS][UNITS];
+    const REAL *of_x[ROWS], *of_w[UNITS]; /* a missing one repeats the first, and is not used */
+    for (int r = 0; r < ROWS; r++) of_x[r] = x + (r < rows ? r : 0) * features;
+    for (int u = 0; u < UNITS; u++) of_w[u] = w + (u < units ? u : 0) * features;
+    for (int r = 0; r < ROWS; r++)
+        for (int u = 0; u < UNITS; u++) sums[r][u] = (vec){0};
     index_t i = 0;
-    for (; i + LANES <= features; i += LANES) {
-        vec a = LOAD(x1 + i), b = LOAD(x2 + i);
+    for (; i + LANES <= size; i += LANES) {
+        vec weights[UNITS];
         for (int u = 0; u < UNITS; u++) {
-            vec v = LOAD(rows[u] + i);
-            sums[0][u] += a * v;
-            sums[1][u] += b * v;
+            weights[u] = LOAD(of_w[u] + i);
+            KEEP(weights[u]);
+        }
+        for (int r = 0; r < ROWS; r++) {
+            vec in = LOAD(of_x[r] + i);
+            KEEP(in);
+            for (int u = 0; u < UNITS; u++) sums[r][u] += in * weights[u];
         }
     }
-    for (; i < features; i++)
-        for (int u = 0; u < UNITS; u++) rest[0][u] += x1[i] * rows[u][i], rest[1][u] += x2[i] * rows[u][i];
-    for (int r = 0; r < 2; r++)
-        for (int u = 0; u < UNITS; u++) out[r][u] = fold(sums[r][u]) + rest[r][u];
+    for (int r = 0; r < ROWS; r++)
+        for (int u = 0; u < UNITS; u++) out[r][u] = fold(sums[r][u]);
+    for (; i < size; i++)
+        for (int r = 0; r < ROWS; r++)
+            for (int u = 0; u < UNITS; u++) out[r][u] += of_x[r][i] * of_w[u][i];
+}
+
+/* rows of y are `apart` numbers apart */
+static void dense_rows(const REAL *x, const REAL *w, const REAL *bias, REAL *y, index_t n, index_t features, index_t units,
+                       index_t apart, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+    for (index_t group = 0; group < (n + ROWS - 1) / ROWS; group++) {
+        index_t b = group * ROWS;
+        int rows = n - b < ROWS ? (int)(n - b) : ROWS;
+        for (int r = 0; r < rows; r++)
+            for (index_t u = 0; u < units; u++) y[(b + r) * apart + u] = bias ? bias[u] : 0;
+        for (index_t from = 0; from < features; from += PIECE) {
+            index_t size = features - from < PIECE ? features - from : PIECE;
+            for (index_t u = 0; u < units; u += UNITS) {
+                int few = units - u < UNITS ? (int)(units - u) : UNITS;
+                REAL out[ROWS][UNITS];
+                dense_block(x + b * features + from, w + u * features + from, out, features, size, rows, few);
+                for (int r = 0; r < rows; r++)
+                    for (int k = 0; k < few; k++) y[(b + r) * apart + u + k] += out[r][k];
+            }
+        }
+    }
 }
 
 EXPORT void dense_forward(const REAL *x, const REAL *w, const REAL *bias, REAL *y, index_t n, index_t features, index_t units,
                           int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (index_t pair = 0; pair < (n + 1) / 2; pair++) {
-        index_t b = 2 * pair;
-        int both = b + 1 < n;
-        const REAL *one = x + b * features, *two = both ? one + features : one;
-        for (index_t u = 0; u < units; u += UNITS) {
-            int few = units - u < UNITS ? (int)(units - u) : UNITS;
-            REAL out[2][UNITS];
-            dense_block(one, two, w + u * features, out, features, few);
-            for (int r = 0; r <= both; r++)
-                for (int k = 0; k < few; k++) y[(b + r) * units + u + k] = out[r][k] + (bias ? bias[u + k] : 0);
-        }
-    }
+    dense_rows(x, w, bias, y, n, features, units, units, threads);
 }
 
 #define TOGETHER 3 /* vectors of dx, of two rows */
 
-static void dense_to_x(const REAL *dy, const REAL *w, REAL *dx, index_t n, index_t features, index_t units, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+static void dense_to_x(const REAL *dy, const REAL *w, REAL *dx, index_t n, index_t features, index_t units, index_t apart, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (index_t pair = 0; pair < (n + 1) / 2; pair++) {
         index_t b = 2 * pair, i = 0;
         int both = b + 1 < n;
-        const REAL *one = dy + b * units, *two = both ? one + units : one;
+        const REAL *one = dy + b * apart, *two = both ? one + apart : one;
         REAL *to = dx + b * features, *to2 = both ? to + features : to; /* without a second row, the first is written twice */
         for (; i + TOGETHER * LANES <= features; i += TOGETHER * LANES) {
             vec sums[2][TOGETHER];
@@ -59,6 +76,7 @@ static void dense_to_x(const REAL *dy, const REAL *w, REAL *dx, index_t n, index
                 const REAL *row = w + u * features + i;
                 for (int v = 0; v < TOGETHER; v++) {
                     vec weight = LOAD(row + v * LANES);
+                    KEEP(weight);
                     sums[0][v] += weight * one[u];
                     sums[1][v] += weight * two[u];
                 }
@@ -76,44 +94,67 @@ static void dense_to_x(const REAL *dy, const REAL *w, REAL *dx, index_t n, index
     }
 }
 
-#define STRIP 6 /* vectors of dw, of two units: what a thread holds in registers while it goes down the batch */
+#define STRIP 3  /* vectors of dw, */
+#define SEVERAL 4 /* of so many units: what a thread holds in registers while it goes down the batch */
+#define DOWN 128 /* observations whose strips are laid side by side first: in x they may all lie in the same places of a cache */
 
-static inline void dense_strip(const REAL *x, const REAL *dy, REAL *dw, index_t n, index_t features, index_t units, index_t u,
-                               int both, const int vectors) {
-    vec sums[2][STRIP];
-    for (int v = 0; v < vectors; v++) sums[0][v] = sums[1][v] = (vec){0};
-    for (index_t b = 0; b < n; b++, x += features, dy += units) {
-        REAL one = dy[u], two = dy[u + both];
+/* rows of x are `beside` numbers apart, those of dy `apart` */
+static inline void dense_strip(const REAL *x, index_t beside, const REAL *dy, index_t apart, REAL *dw, index_t n, index_t features,
+                               int units, int first, const int vectors) {
+    vec sums[SEVERAL][STRIP];
+    int of[SEVERAL]; /* a missing unit repeats the first, and is not written */
+    for (int k = 0; k < SEVERAL; k++) {
+        of[k] = k < units ? k : 0;
+        for (int v = 0; v < vectors; v++) sums[k][v] = first ? (vec){0} : LOAD(dw + of[k] * features + v * LANES);
+    }
+    for (index_t b = 0; b < n; b++, x += beside, dy += apart) {
+        vec in[STRIP];
         for (int v = 0; v < vectors; v++) {
-            vec in = LOAD(x + v * LANES);
-            sums[0][v] += in * one;
-            sums[1][v] += in * two;
+            in[v] = LOAD(x + v * LANES);
+            KEEP(in[v]);
+        }
+        for (int k = 0; k < SEVERAL; k++) {
+            REAL slope = dy[of[k]];
+            for (int v = 0; v < vectors; v++) sums[k][v] += in[v] * slope;
         }
     }
-    for (int k = 0; k <= both; k++)
-        for (int v = 0; v < vectors; v++) *(vec *)(dw + (u + k) * features + v * LANES) = sums[k][v];
+    for (int k = 0; k < units; k++)
+        for (int v = 0; v < vectors; v++) *(vec *)(dw + k * features + v * LANES) = sums[k][v];
 }
 
-static void dense_to_w(const REAL *x, const REAL *dy, REAL *dw, index_t n, index_t features, index_t units, int threads) {
+/* rows of dy are `apart` numbers apart */
+static void dense_to_w(const REAL *x, const REAL *dy, REAL *dw, index_t n, index_t features, index_t units, index_t apart, int threads) {
     index_t width = STRIP * LANES, whole = features / width, left = whole * width;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (index_t strip = 0; strip < whole; strip++)
-        for (index_t u = 0; u < units; u += 2)
-            dense_strip(x + strip * width, dy, dw + strip * width, n, features, units, u, u + 1 < units, STRIP);
+#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+    for (index_t strip = 0; strip < whole; strip++) {
+        REAL beside[DOWN * STRIP * LANES] __attribute__((aligned(64)));
+        for (index_t b = 0; b < n; b += DOWN) {
+            index_t rows = n - b < DOWN ? n - b : DOWN;
+            for (index_t r = 0; r < rows; r++)
+                memcpy(beside + r * width, x + (b + r) * features + strip * width, STRIP * LANES * sizeof(REAL));
+            for (index_t u = 0; u < units; u += SEVERAL) {
+                int few = units - u < SEVERAL ? (int)(units - u) : SEVERAL;
+                dense_strip(beside, width, dy + b * apart + u, apart, dw + u * features + strip * width, rows, features, few, b == 0, STRIP);
+            }
+        }
+    }
     for (; left + LANES <= features; left += LANES)
-        for (index_t u = 0; u < units; u += 2) dense_strip(x + left, dy, dw + left, n, features, units, u, u + 1 < units, 1);
+        for (index_t u = 0; u < units; u += SEVERAL) {
+            int few = units - u < SEVERAL ? (int)(units - u) : SEVERAL;
+            dense_strip(x + left, features, dy + u, apart, dw + u * features + left, n, features, few, 1, 1);
+        }
     for (; left < features; left++)
         for (index_t u = 0; u < units; u++) {
             REAL sum = 0;
-            for (index_t b = 0; b < n; b++) sum += x[b * features + left] * dy[b * units + u];
+            for (index_t b = 0; b < n; b++) sum += x[b * features + left] * dy[b * apart + u];
             dw[u * features + left] = sum;
         }
 }
 
 EXPORT void dense_backward(const REAL *x, const REAL *dy, const REAL *w, REAL *dx, REAL *dw, REAL *db, index_t n, index_t features,
                            index_t units, int threads) {
-    if (dx) dense_to_x(dy, w, dx, n, features, units, threads);
-    if (dw) dense_to_w(x, dy, dw, n, features, units, threads);
+    if (dx) dense_to_x(dy, w, dx, n, features, units, units, threads);
+    if (dw) dense_to_w(x, dy, dw, n, features, units, units, threads);
     if (!db) return;
     for (index_t u = 0; u < units; u++) {
         double sum = 0;

@@ -56,7 +56,10 @@ EXPORT void images_forward(const REAL *x, const REAL *w, const REAL *bias, REAL 
                         for (int v = 0; v < WIDE; v++) sums[i][v] = bias ? LOAD(bias + k + v * LANES) : (vec){0};
                     for (index_t t = 0; t < each; t++) {
                         vec u[WIDE];
-                        for (int v = 0; v < WIDE; v++) u[v] = LOAD(weights + t * p.out + k + v * LANES);
+                        for (int v = 0; v < WIDE; v++) {
+                            u[v] = LOAD(weights + t * p.out + k + v * LANES);
+                            KEEP(u[v]);
+                        }
                         for (int i = 0; i < TALL; i++)
                             for (int v = 0; v < WIDE; v++) sums[i][v] += from[offsets[t] + i] * u[v];
                     }

@@ -39,11 +39,30 @@ static inline vec where(mask m, vec v) { return (vec)((mask)v & m); }
 
 enum { IDENTITY, RELU, ELU };
 
+/* Halves are added to halves, which takes fewer steps than one number after the other. */
+typedef REAL half_t __attribute__((vector_size(BYTES / 2)));
+typedef REAL quarter_t __attribute__((vector_size(BYTES / 4)));
+
 static inline REAL fold(vec v) {
-    REAL sum = 0;
-    for (int i = 0; i < LANES; i++) sum += v[i];
+    half_t low, high;
+    memcpy(&low, &v, sizeof low), memcpy(&high, (char *)&v + sizeof low, sizeof high);
+    low += high;
+    quarter_t first, second;
+    memcpy(&first, &low, sizeof first), memcpy(&second, (char *)&low + sizeof first, sizeof second);
+    first += second;
+    REAL sum = first[0];
+    for (int i = 1; i < LANES / 4; i++) sum += first[i];
     return sum;
 }
+
+/* Keeps a vector in its register, where a compiler would read it from memory again for every product. */
+#if defined(__x86_64__)
+#define KEEP(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define KEEP(v) __asm__("" : "+w"(v))
+#else
+#define KEEP(v) (void)(v)
+#endif
 
 #include "activation.h"
 #include "normalization.h"
@@ -55,3 +74,4 @@ static inline REAL fold(vec v) {
 #include "pooling.h"
 #include "dropout.h"
 #include "lstm.h"
+#include "perceptron.h"

@@ -125,7 +125,10 @@ static void multiply(const REAL *v, const REAL *u, REAL *m, index_t rows, index_
             const REAL *from = v + r * in, *with = u + k;
             for (index_t c = 0; c < in; c++, with += out) {
                 vec w[WIDE];
-                for (int j = 0; j < WIDE; j++) w[j] = LOAD(with + j * LANES);
+                for (int j = 0; j < WIDE; j++) {
+                    w[j] = LOAD(with + j * LANES);
+                    KEEP(w[j]);
+                }
                 for (int i = 0; i < TALL; i++)
                     for (int j = 0; j < WIDE; j++) sums[i][j] += from[i * in + c] * w[j];
             }
@@ -230,7 +233,10 @@ static void multiply_slopes(const REAL *v, const REAL *d, REAL *u, index_t rows,
             const REAL *from = v + c, *with = d + k;
             for (index_t r = 0; r < rows; r++, from += in, with += apart) {
                 vec w[WIDE];
-                for (int j = 0; j < WIDE; j++) w[j] = LOAD(with + j * LANES);
+                for (int j = 0; j < WIDE; j++) {
+                    w[j] = LOAD(with + j * LANES);
+                    KEEP(w[j]);
+                }
                 for (int i = 0; i < 4; i++)
                     for (int j = 0; j < WIDE; j++) sums[i][j] += from[i] * w[j];
             }

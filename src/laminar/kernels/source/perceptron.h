@@ -1,0 +1,261 @@
+/* Dense layers and normalizations one behind the other, by one thread: for networks whose steps are shorter than the calls they take.
+
+   What a stage returns is kept for the way back, (rows, wide): rows rounded up to TALL, its units to STEP, with zeros there. */
+
+enum { DENSE, NORMALIZED };                   /* what a stage does, */
+enum { PLAIN, RECTIFIED, TANH, LOGISTIC };    /* and what bends its result */
+enum { FROM_MEMORY = 64 };                    /* features of a first layer that are read where they lie */
+
+typedef struct {
+    int64_t does, features, units, bends, own; /* own: normalized by the statistics of this batch, not by the running ones */
+} stage_t;
+
+typedef struct {
+    double momentum, epsilon;
+} pace_t;
+
+typedef struct {
+    REAL *weight, *bias, *mean, *variance; /* any of them may be missing */
+} numbers_t;
+
+static inline index_t wide(index_t units) { return (units + STEP - 1) / STEP * STEP; }
+
+static inline index_t tall(index_t n) { return (n + TALL - 1) / TALL * TALL; }
+
+/* whether the first layer reads x as it is */
+static inline int from_memory(const stage_t *s) { return s->does == DENSE && s->features >= FROM_MEMORY; }
+
+/* what is kept of a stage: its result, and the mean and 1 / sqrt(variance + epsilon) that it has used */
+static inline index_t kept(const stage_t *s, index_t n) { return (tall(n) + 2) * wide(s->units); }
+
+/* numbers in the longest row that is padded, */
+static index_t widest(const stage_t *stages, index_t count) {
+    index_t most = wide(stages[count - 1].units);
+    for (index_t i = from_memory(stages); i < count; i++) most = wide(stages[i].features) > most ? wide(stages[i].features) : most;
+    return most;
+}
+
+/* and in the largest weight */
+static index_t largest(const stage_t *stages, index_t count) {
+    index_t most = 0;
+    for (index_t i = from_memory(stages); i < count; i++) {
+        index_t size = wide(stages[i].features) * wide(stages[i].units);
+        if (stages[i].does == DENSE && size > most) most = size;
+    }
+    return most;
+}
+
+/* numbers kept: x where it is copied, and all stages */
+EXPORT index_t perceptron_kept(const int64_t *given, index_t count, index_t n) {
+    const stage_t *stages = (const stage_t *)given;
+    index_t total = from_memory(stages) ? 0 : tall(n) * wide(stages->features);
+    for (index_t i = 0; i < count; i++) total += kept(stages + i, n);
+    return total;
+}
+
+/* numbers of room that either way needs */
+EXPORT index_t perceptron_room(const int64_t *given, index_t count, index_t n) {
+    const stage_t *stages = (const stage_t *)given;
+    return 2 * largest(stages, count) + 2 * tall(n) * widest(stages, count);
+}
+
+static void bend(REAL *z, index_t n, index_t units, index_t apart, int64_t bends) {
+    for (index_t b = 0; b < n; b++, z += apart) {
+        if (bends == RECTIFIED)
+#pragma omp simd
+            for (index_t u = 0; u < units; u++) z[u] = z[u] < 0 ? 0 : z[u];
+        else if (bends == TANH)
+#pragma omp simd
+            for (index_t u = 0; u < units; u++) z[u] = hyperbolic(z[u]);
+        else if (bends == LOGISTIC)
+#pragma omp simd
+            for (index_t u = 0; u < units; u++) z[u] = sigmoid(z[u]);
+    }
+}
+
+/* d times the derivative, which all of these tell by their result z */
+static void unbend(REAL *d, const REAL *z, index_t n, index_t units, index_t apart, int64_t bends) {
+    for (index_t b = 0; b < n; b++, d += apart, z += apart) {
+        if (bends == RECTIFIED)
+#pragma omp simd
+            for (index_t u = 0; u < units; u++) d[u] = z[u] <= 0 ? 0 : d[u];
+        else if (bends == TANH)
+#pragma omp simd
+            for (index_t u = 0; u < units; u++) d[u] *= 1 - z[u] * z[u];
+        else if (bends == LOGISTIC)
+#pragma omp simd
+            for (index_t u = 0; u < units; u++) d[u] *= z[u] * (1 - z[u]);
+    }
+}
+
+/* Zeros behind the units of every row: where a number is infinite, the zeros of a weight have made nan of it there. */
+static void clear_rest(REAL *z, index_t n, index_t units, index_t apart) {
+    for (index_t b = 0; b < n && units < apart; b++) memset(z + b * apart + units, 0, (size_t)(apart - units) * sizeof(REAL));
+}
+
+static void dense_stage(const stage_t *s, const numbers_t *p, const REAL *x, int raw, REAL *z, REAL *w, index_t n) {
+    index_t in = wide(s->features), out = wide(s->units);
+    if (raw) {
+        dense_rows(x, p->weight, p->bias, z, n, s->features, s->units, out, 1);
+        return;
+    }
+    memset(w, 0, (size_t)(in * out) * sizeof(REAL));
+    for (index_t u = 0; u < s->units; u++)
+        for (index_t i = 0; i < s->features; i++) w[i * out + u] = p->weight[u * s->features + i];
+    multiply(x, w, z, n, in, out);
+    for (index_t b = 0; p->bias && b < n; b++)
+#pragma omp simd
+        for (index_t u = 0; u < s->units; u++) z[b * out + u] += p->bias[u];
+    clear_rest(z, n, s->units, out);
+}
+
+/* sums[c] = the sum of f over the batch, STEP channels at a time; f speaks of `b` and `at`, the place of the number */
+#define EACH_SUM(sums, f)                                                    \
+    for (index_t b = 0; b < n; b++) {                                        \
+        index_t at = b * apart + c;                                          \
+        _Pragma("omp simd") for (int i = 0; i < STEP; i++) (sums)[i] += (f); \
+    }
+
+static void normalized_stage(const stage_t *s, const pace_t *how, const numbers_t *p, const REAL *x, REAL *z, REAL *found, index_t n) {
+    index_t apart = wide(s->units);
+    REAL *mean = found, *inverse = found + apart;
+    for (index_t c = 0; c < apart; c += STEP) {
+        double sums[STEP] = {0}, squares[STEP] = {0};
+        if (s->own) {
+            EACH_SUM(sums, (double)x[at + i])
+            for (int i = 0; i < STEP; i++) mean[c + i] = (REAL)(sums[i] /= (double)n);
+            EACH_SUM(squares, ((double)x[at + i] - sums[i]) * ((double)x[at + i] - sums[i]))
+        }
+        REAL scale[STEP] = {0}, shift[STEP] = {0};
+        for (int i = 0; i < STEP && c + i < s->units; i++) {
+            index_t k = c + i;
+            if (s->own && p->mean) {
+                p->mean[k] = (REAL)((1 - how->momentum) * (double)p->mean[k] + how->momentum * sums[i]);
+                p->variance[k] = (REAL)((1 - how->momentum) * (double)p->variance[k] + how->momentum * squares[i] / (double)(n - 1));
+            }
+            if (!s->own) mean[k] = p->mean[k];
+            double variance = s->own ? squares[i] / (double)n : (double)p->variance[k];
+            inverse[k] = (REAL)(1 / sqrt(variance + how->epsilon));
+            scale[i] = inverse[k] * (p->weight ? p->weight[k] : 1);
+            shift[i] = p->bias ? p->bias[k] : 0;
+        }
+        for (index_t b = 0; b < n; b++) {
+            index_t at = b * apart + c;
+#pragma omp simd
+            for (int i = 0; i < STEP; i++) z[at + i] = (x[at + i] - mean[c + i]) * scale[i] + shift[i];
+        }
+    }
+}
+
+/* Stages from x (n, features) to out (n, units); `kept` has the room that perceptron_kept says. */
+EXPORT void perceptron_forward(const REAL *x, REAL *out, REAL *kept_of_all, REAL *room, const void *given, const int64_t *kinds,
+                               const double *paces, index_t count, index_t n) {
+    const stage_t *stages = (const stage_t *)kinds;
+    const pace_t *how = (const pace_t *)paces;
+    const numbers_t *numbers = given;
+    memset(kept_of_all, 0, (size_t)perceptron_kept(kinds, count, n) * sizeof(REAL));
+    REAL *to = kept_of_all;
+    const REAL *from = x;
+    int raw = from_memory(stages);
+    if (!raw) {
+        for (index_t b = 0; b < n; b++)
+            memcpy(to + b * wide(stages->features), x + b * stages->features, (size_t)stages->features * sizeof(REAL));
+        from = to, to += tall(n) * wide(stages->features);
+    }
+    for (index_t i = 0; i < count; i++) {
+        const stage_t *s = stages + i;
+        index_t apart = wide(s->units);
+        if (s->does == DENSE) dense_stage(s, numbers + i, from, raw && i == 0, to, room, n);
+        else normalized_stage(s, how + i, numbers + i, from, to, to + tall(n) * apart, n);
+        bend(to, n, s->units, apart, s->bends);
+        from = to, to += kept(s, n);
+    }
+    const stage_t *last = stages + count - 1;
+    for (index_t b = 0; b < n; b++) memcpy(out + b * last->units, from + b * wide(last->units), (size_t)last->units * sizeof(REAL));
+}
+
+static void sum_biases(const REAL *d, REAL *sums, index_t n, index_t units, index_t apart) {
+    for (index_t c = 0; c < units; c += STEP) {
+        double total[STEP] = {0};
+        EACH_SUM(total, (double)d[at + i])
+        for (int i = 0; i < STEP && c + i < units; i++) sums[c + i] = (REAL)total[i];
+    }
+}
+
+static void dense_back(const stage_t *s, const numbers_t *p, const numbers_t *made, const REAL *x, int raw, const REAL *d, REAL *dx,
+                       REAL *room, index_t n) {
+    index_t in = wide(s->features), out = wide(s->units);
+    if (made->bias) sum_biases(d, made->bias, n, s->units, out);
+    if (raw) {
+        if (made->weight) dense_to_w(x, d, made->weight, n, s->features, s->units, out, 1);
+        if (dx) dense_to_x(d, p->weight, dx, n, s->features, s->units, out, 1);
+        return;
+    }
+    if (made->weight) {
+        memset(room, 0, (size_t)(in * out) * sizeof(REAL));
+        multiply_slopes(x, d, room, n, in, out, out, out);
+        for (index_t u = 0; u < s->units; u++)
+            for (index_t i = 0; i < s->features; i++) made->weight[u * s->features + i] = room[i * out + u];
+    }
+    if (!dx) return;
+    memset(room, 0, (size_t)(in * out) * sizeof(REAL));
+    for (index_t u = 0; u < s->units; u++) memcpy(room + u * in, p->weight + u * s->features, (size_t)s->features * sizeof(REAL));
+    multiply(d, room, dx, n, out, in);
+    clear_rest(dx, n, s->features, in);
+}
+
+/* dx = weight inverse (d - mean(d) - x^ mean(d x^)), with x^ the normalized x */
+static void normalized_back(const stage_t *s, const numbers_t *p, const numbers_t *made, const REAL *x, const REAL *found, const REAL *d,
+                            REAL *dx, index_t n) {
+    index_t apart = wide(s->units);
+    const REAL *mean = found, *inverse = found + apart;
+    for (index_t c = 0; c < apart; c += STEP) {
+        double sums[STEP] = {0}, products[STEP] = {0};
+        EACH_SUM(sums, (double)d[at + i])
+        EACH_SUM(products, (double)d[at + i] * (double)((x[at + i] - mean[c + i]) * inverse[c + i]))
+        REAL scale[STEP] = {0}, level[STEP] = {0}, tilt[STEP] = {0};
+        for (int i = 0; i < STEP && c + i < s->units; i++) {
+            index_t k = c + i;
+            if (made->bias) made->bias[k] = (REAL)sums[i];
+            if (made->weight) made->weight[k] = (REAL)products[i];
+            scale[i] = inverse[k] * (p->weight ? p->weight[k] : 1);
+            level[i] = (REAL)(sums[i] / (double)n), tilt[i] = (REAL)(products[i] / (double)n) * inverse[k];
+        }
+        if (!dx) continue;
+        for (index_t b = 0; b < n; b++) {
+            index_t at = b * apart + c;
+#pragma omp simd
+            for (int i = 0; i < STEP; i++) dx[at + i] = scale[i] * (d[at + i] - level[i] - (x[at + i] - mean[c + i]) * tilt[i]);
+        }
+    }
+}
+
+/* Gradients of what `made` has room for, and of x where dx is, from that of out, (n, units). Every normalization is by the batch. */
+EXPORT void perceptron_backward(const REAL *x, const REAL *dout, const REAL *kept_of_all, REAL *dx, REAL *room, const void *given,
+                                const void *wanted, const int64_t *kinds, index_t count, index_t n) {
+    const stage_t *stages = (const stage_t *)kinds;
+    const numbers_t *numbers = given, *made = wanted;
+    int raw = from_memory(stages);
+    index_t size = tall(n) * widest(stages, count);
+    REAL *weights = room, *d = room + 2 * largest(stages, count), *next = d + size;
+    const REAL *to = kept_of_all + perceptron_kept(kinds, count, n);
+    memset(d, 0, (size_t)(2 * size) * sizeof(REAL));
+    index_t units = stages[count - 1].units;
+    for (index_t b = 0; b < n; b++) memcpy(d + b * wide(units), dout + b * units, (size_t)units * sizeof(REAL));
+    index_t first = 0; /* the first stage that a gradient has to reach */
+    while (!dx && first < count - 1 && !made[first].weight && !made[first].bias) first++;
+    for (index_t i = count - 1; i >= first; i--) {
+        const stage_t *s = stages + i;
+        to -= kept(s, n);
+        const REAL *from = i ? to - kept(stages + i - 1, n) : raw ? x : kept_of_all;
+        int deepest = i == first, straight = i == 0 && raw;
+        REAL *on = !deepest ? next : !dx ? 0 : straight ? dx : next;
+        unbend(d, to, n, s->units, wide(s->units), s->bends);
+        if (s->does == DENSE) dense_back(s, numbers + i, made + i, from, straight, d, on, weights, n);
+        else normalized_back(s, numbers + i, made + i, from, to + tall(n) * wide(s->units), d, on, n);
+        if (on == next) next = d, d = on;
+    }
+    if (dx && !raw)
+        for (index_t b = 0; b < n; b++)
+            memcpy(dx + b * stages->features, d + b * wide(stages->features), (size_t)stages->features * sizeof(REAL));
+}

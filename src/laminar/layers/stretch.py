@@ -1,0 +1,111 @@
+"""A stretch of dense layers, normalizations and activations that one kernel computes: for networks of short steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from laminar import activations
+from laminar.kernels import switch
+from laminar.kernels.perceptron import MOST, perceptron, products
+from laminar.kernels.perceptron_calls import Bend, Stage
+from laminar.layers.activation import Activation
+from laminar.layers.batchnorm import BatchNormalization
+from laminar.layers.core import Dense
+from laminar.layers.hooks import has_hooks
+from laminar.layers.recompute import recomputes
+
+__all__ = ["stretch_at_once"]
+
+_BY_ONE = 1 << 24  # multiplications of a batch that one thread may do where torch has no other,
+_BESIDE_OTHERS = 1 << 20  # and where it has
+
+_BENDS: dict[Callable[..., Any], Bend] = {
+    activations.linear: Bend.NONE,
+    activations.relu: Bend.RELU,
+    activations.tanh: Bend.TANH,
+    activations.sigmoid: Bend.SIGMOID,
+}
+_TORCH_S: dict[type[nn.Module], Bend] = {nn.ReLU: Bend.RELU, nn.Tanh: Bend.TANH, nn.Sigmoid: Bend.SIGMOID}
+
+
+def stretch_at_once(modules: Sequence[nn.Module], x: Any) -> tuple[Tensor, int] | None:
+    """Return what the first few modules make of x, and how many these are; None where it takes one module after the other.
+
+    Args:
+        modules: of a chain, those that are left.
+        x: what the first of them is given.
+    """
+    if type(modules[0]) not in (Dense, nn.Linear) or len(modules) < 2:
+        return None
+    if not isinstance(x, Tensor) or not x.is_cpu or x.dim() != 2 or not len(x):
+        return None
+    stages: list[Stage] = []
+    tensors: list[Tensor | None] = []
+    taken, features = 0, x.shape[1]
+    for module in modules:
+        if "forward" in module.__dict__ or has_hooks(module) or recomputes(module):
+            break
+        bend = _bend_of(module)
+        if bend is not None:
+            if stages[-1].bend != Bend.NONE:
+                break
+            stages[-1] = stages[-1]._replace(bend=bend)
+        else:
+            found = _stage(module, features, len(x))
+            if found is None:
+                break
+            stages.append(found[0])
+            tensors += found[1]
+            features = found[0].units
+        taken += 1
+    if taken < 2:
+        return None
+    stretch, many = tuple(stages), products(stages)
+    most = _BY_ONE if torch.get_num_threads() == 1 else _BESIDE_OTHERS
+    if many > MOST or many * len(x) > most or not switch.serve(x, *tensors, least=1):
+        return None
+    return perceptron(x, stretch, tensors), taken
+
+
+def _bend_of(module: nn.Module) -> Bend | None:
+    """Return what a module without weights does to each number; None for all others."""
+    if type(module) in _TORCH_S:
+        return _TORCH_S[type(module)]
+    if type(module) is Activation or (isinstance(module, Activation) and type(module).__module__ == Activation.__module__):
+        return Bend.NONE if module._emits_logits else _BENDS.get(module.activation)
+    return None
+
+
+def _stage(module: nn.Module, features: int, observations: int) -> tuple[Stage, list[Tensor | None]] | None:
+    """Return what a module with weights does to rows of `features` numbers, and its tensors; None where that is not known."""
+    if type(module) is Dense or type(module) is nn.Linear:
+        return _dense(module, features)
+    if type(module) is BatchNormalization:
+        return _normalization(module, features, observations)
+    return None
+
+
+def _dense(module: Dense | nn.Linear, features: int) -> tuple[Stage, list[Tensor | None]] | None:
+    bend: Bend | None = Bend.NONE
+    if isinstance(module, Dense):
+        if not module.built:
+            return None
+        bend = Bend.NONE if module._emits_logits else _BENDS.get(module.activation)
+    weight, bias = module.weight, module.bias
+    if bend is None or weight.shape[1] != features:
+        return None
+    return Stage(features, len(weight), bend, dense=True), [weight, bias, None, None]
+
+
+def _normalization(module: BatchNormalization, features: int, observations: int) -> tuple[Stage, list[Tensor | None]] | None:
+    if not module.built or module.axis not in (1, -1) or len(module.running_mean) != features:
+        return None
+    own = module.training and module.trainable and observations > 1
+    if not own and torch.is_grad_enabled():
+        return None  # the kernel has no derivative of it
+    stage = Stage(features, features, Bend.NONE, False, own, 1 - module.momentum, module.epsilon)
+    return stage, [module.weight, module.bias, module.running_mean, module.running_var]
