@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import optim
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from laminar import optimizers
 from laminar.optimizers.update import update_of
@@ -89,3 +90,36 @@ def test_a_step_in_the_classes_place_is_called(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(optim.SGD, "step", mine)
     update_of(optim.SGD([torch.nn.Parameter(torch.zeros(1))]))()
     assert calls == ["mine"]
+
+
+def test_hooks_for_all_optimizers_and_a_profiler_see_the_step() -> None:
+    w = torch.nn.Parameter(torch.zeros(1))
+    w.grad = torch.ones(1)
+    update = update_of(optim.SGD([w], lr=1.0))
+    calls: list[str] = []
+    handles = [
+        register_optimizer_step_pre_hook(lambda *_: calls.append("before")),
+        register_optimizer_step_post_hook(lambda *_: calls.append("after")),
+    ]
+    update()
+    for handle in handles:
+        handle.remove()
+    update()
+    assert calls == ["before", "after"]
+    with torch.profiler.profile() as seen:
+        update()
+    assert "Optimizer.step#SGD.step" in {event.key for event in seen.key_averages()}
+    assert w.item() == -3.0
+
+
+def test_a_hook_may_change_what_the_step_is_given() -> None:
+    w = torch.nn.Parameter(torch.zeros(1))
+    optimizer = optim.SGD([w], lr=1.0)
+
+    def closure() -> torch.Tensor:
+        w.grad = torch.ones(1)
+        return torch.tensor(5.0)
+
+    optimizer.register_step_pre_hook(lambda own, args, kwargs: (args, {"closure": closure}))
+    assert update_of(optimizer)() == 5.0
+    assert w.item() == -1.0

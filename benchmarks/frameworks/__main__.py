@@ -40,7 +40,9 @@ def main() -> None:
         if options.update:
             results = _joined(_from_file(options.update), results)
     except KeyboardInterrupt:
-        sys.exit("Stopped by Ctrl-C; nothing has been written.")
+        kept = options.output and options.output.with_suffix(".partial.json")
+        rest = f"what was measured before is in {kept}" if kept and kept.exists() else "nothing has been written"
+        sys.exit(f"Stopped by Ctrl-C; {rest}.")
     text = report(results, json.loads((FOLDER / "reasons.json").read_text(encoding="utf-8")))
     print(f"\n{text}")
     if options.output:
@@ -91,21 +93,33 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         options.timeout,
         options.quick,
     )
+    measured, partial = rates(options.threads), options.output and options.output.with_suffix(".partial.json")
+
+    def results() -> dict[str, Any]:
+        about = {name: {"flops": floor.flops(NETWORKS[name]), "bytes": floor.bytes_moved(NETWORKS[name])} for name in names}
+        return {
+            "date": datetime.date.today().isoformat(),
+            "machine": describe(),
+            "threads": options.threads,
+            "rates": measured,
+            "minutes": (time.monotonic() - started) / 60,
+            "networks": about,
+            "missing": session.missing,
+            "runs": session.runs,
+        }
+
+    def keep() -> None:
+        if partial:
+            _write(partial, json.dumps(results(), indent=1) + "\n")
+
+    session.keep = keep
     with tempfile.TemporaryDirectory() as folder:
         if "digits" in names and not options.quick:
             cold_start_data(Path(folder))
         session.measure(Path(folder))
-    about = {name: {"flops": floor.flops(NETWORKS[name]), "bytes": floor.bytes_moved(NETWORKS[name])} for name in names}
-    return {
-        "date": datetime.date.today().isoformat(),
-        "machine": describe(),
-        "threads": options.threads,
-        "rates": rates(options.threads),
-        "minutes": (time.monotonic() - started) / 60,
-        "networks": about,
-        "missing": session.missing,
-        "runs": session.runs,
-    }
+    if partial:
+        partial.unlink(missing_ok=True)
+    return results()
 
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Session:
         timeout: seconds that a process may take.
         quick: a miniature: steps alone, ours against the loop by hand.
         report: is given a line for each process.
+        keep: is called when a network has been through a round.
         runs: what the processes said.
         missing: framework -> why it is not there.
     """
@@ -52,6 +53,7 @@ class Session:
     timeout: float = 240.0
     quick: bool = False
     report: Callable[[str], object] = say
+    keep: Callable[[], object] = lambda: None
     runs: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
@@ -65,27 +67,32 @@ class Session:
         for round_number in range(self.rounds):
             for name in self.networks:
                 self._round(NETWORKS[name], round_number, folder)
+                self.keep()
 
     def _round(self, network: Network, number: int, folder: Path) -> None:
         if not network.trains:
-            self._each(self._next(candidates.predictors(network), network, number), network, number, "predict")
+            self._all(candidates.predictors(network), [], network, number, "predict")
             return
         if self.quick:
             self._each([Candidate(OURS), Candidate("torch", "index")], network, number, "train")
             return
-        full, less = candidates.steps(network), candidates.reduced(network)
-        if number == 0:
-            self._each(full, network, number, "train")
-            best = self._best([c for c in full if c.framework == "torch"], network)
-            twins = [candidates.spinning(c) for c in (Candidate(OURS), best) if c is not None]
-            self._each(twins, network, number, "train")
-            self._each(less, network, number, "train")
-        else:
-            twins = [candidates.spinning(c) for c in full if c.framework in (OURS, "torch")]
-            self._each(self._next([*full, *twins, *less], network, number), network, number, "train")
+        self._all(candidates.steps(network), candidates.reduced(network), network, number, "train")
         if number == 0 or network.name == "digits":
             data = str(folder) if network.name == "digits" else ""
             self._each(candidates.first_epochs(network), network, number, "epoch", data)
+
+    def _all(self, full: list[Candidate], less: list[Candidate], network: Network, number: int, kind: str) -> None:
+        """Measure everybody, and the loops by hand that are near the best of them also with threads that spin; so ours."""
+        own = [c for c in full if c.framework in (OURS, "torch")]
+        if number:
+            everybody = [*full, *map(candidates.spinning, own), *less]
+            self._each(self._next(everybody, network, number), network, number, kind)
+            return
+        self._each(full, network, number, kind)
+        times = {c: found for c in own if c.framework == "torch" and (found := self._first(c, network)) is not None}
+        limit = CLOSE * min(times.values(), default=0.0)
+        near = [c for c in own if c.framework == OURS or times.get(c, float("inf")) <= limit]
+        self._each([*map(candidates.spinning, near), *less], network, number, kind)
 
     def _next(self, everybody: Iterable[Candidate], network: Network, number: int) -> list[Candidate]:
         """Return who is still in the race, in another order in every second round."""
@@ -108,10 +115,6 @@ class Session:
                 if found["kind"] == "predict":
                     return 1 / statistics.median(found["images_per_s"])
         return None
-
-    def _best(self, among: list[Candidate], network: Network) -> Candidate | None:
-        times = {c: found for c in among if (found := self._first(c, network)) is not None}
-        return min(times, key=lambda c: times[c], default=None)
 
     def _each(self, chosen: Iterable[Candidate], network: Network, number: int, kind: str, data: str = "") -> None:
         for index, candidate in enumerate(chosen):

@@ -12,7 +12,7 @@ from frameworks.runner import Job
 from frameworks.session import Session
 
 MS = {"laminar": 5.0, "lightning": 12.0, "skorch": 16.0, "keras-tensorflow": 40.0, "keras-jax": 11.0, "keras-torch": 14.0}
-BY_HAND = {"loader": 13.0, "index": 10.0, "index+channels_last": 20.0, "index+compiled": 30.0, "index+spinning": 9.0}
+BY_HAND = {"loader": 13.0, "index": 10.0, "index+channels_last": 20.0, "index+compiled": 30.0}
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
     def run(job: Job, timeout: float) -> dict[str, Any]:
         asked.append(job)
-        ms = BY_HAND[job.variant] if job.framework == "torch" else MS[job.framework]
+        own = job.variant.removesuffix("+spinning")
+        ms = BY_HAND[own] - (own != job.variant) if job.framework == "torch" else MS[job.framework]
         ms *= 1.0 if job.precision == "float32" else 4.0
         about = {"network": job.network, "framework": job.framework, "variant": job.variant, "precision": job.precision}
         return {**about, "kind": job.kind, "round": job.round, "ms": [ms], "wall_s": 1.0, "images_per_s": [1.0]}
@@ -42,14 +43,14 @@ def test_later_rounds_go_through_those_that_are_close_backwards(jobs: list[Job],
     assert found.missing == {"keras-jax": "no wheel for this machine"}
     first = _steps(jobs, 0)
     assert first[:4] == [("laminar", "", "float32"), *(("torch", v, "float32") for v in ("loader", "index", "index+compiled"))]
-    assert ("torch", "index+spinning", "float32") in first  # the twin of the fastest
-    assert ("laminar", "spinning", "float32") in first
-    assert ("torch", "loader+spinning", "float32") not in first
+    twins = [("laminar", "spinning"), ("torch", "loader+spinning"), ("torch", "index+spinning")]  # compiled is far behind
+    assert [(framework, variant) for framework, variant, _ in first if "spinning" in variant] == twins
     assert ("laminar", "", "auto") in first
     assert "skorch" not in {framework for framework, _, precision in first if precision == "bfloat16"}
     # 9 ms is the best peer's: 13.5 ms and less is close
     assert _steps(jobs, 1) == [
         ("torch", "index+spinning", "float32"),
+        ("torch", "loader+spinning", "float32"),
         ("laminar", "spinning", "float32"),
         ("lightning", "", "float32"),
         ("torch", "index", "float32"),

@@ -1,4 +1,8 @@
-"""The step of torch's optimizers without what it does for torch's compiler, which it would load, for nothing, at the first."""
+"""The step of torch's optimizers without what it does for torch's compiler and profiler, where neither is at work.
+
+The first step would load the compiler, for nothing; and every step tells the profiler of itself, which takes as long as moving
+the parameters of a small network.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 __all__ = ["update_of"]
 
 
 def update_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
-    """Return what `optimizer.step` does, hooks included, without what it does for torch's compiler.
+    """Return what `optimizer.step` does, hooks included, without what it does for torch's compiler or an absent profiler.
 
     It is `optimizer.step` itself where that is not one of torch's own, or has been replaced.
 
@@ -27,9 +32,23 @@ def update_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     own = kind.__module__.startswith("torch.optim.") and getattr(inner, "__module__", None) == kind.__module__
     if inner is None or not own or hasattr(inner, "__wrapped__") or optimizer.defaults.get("differentiable", True):
         return optimizer.step
-    hooked = torch.optim.Optimizer.profile_hook_step(torch.no_grad()(inner))
+    bare = torch.no_grad()(inner)
+    hooked = torch.optim.Optimizer.profile_hook_step(bare)
 
     def update() -> Any:
-        return optimizer.step() if "step" in optimizer.__dict__ else hooked(optimizer)  # a callback may put its own there
+        if "step" in optimizer.__dict__:  # a callback may put its own there
+            return optimizer.step()
+        if torch._C._autograd._profiler_enabled() or _global_optimizer_pre_hooks or _global_optimizer_post_hooks:
+            return hooked(optimizer)
+        args: Any = (optimizer,)
+        kwargs: Any = {}
+        for before in list(optimizer._optimizer_step_pre_hooks.values()):
+            changed = before(optimizer, args, kwargs)
+            if changed is not None:
+                args, kwargs = changed
+        done = bare(*args, **kwargs)
+        for after in list(optimizer._optimizer_step_post_hooks.values()):
+            after(optimizer, args, kwargs)
+        return done
 
     return update
