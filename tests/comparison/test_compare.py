@@ -251,8 +251,8 @@ def test_more_seeds_go_on_with_the_same_study(tmp_path: Path) -> None:
     second = str(caught.value).rpartition("(fingerprint ")[2].partition(")")[0]
     assert second != short.fingerprint
     assert str(caught.value) == (
-        f"Store('{given['store']}'): expected the comparison that 'points' was begun with (fingerprint {short.fingerprint}), received "
-        f"one that differs in what the variants build, the data, or the arguments of fit (fingerprint {second}). "
+        f"Store('{given['store']}'): expected the study that 'points' was begun with (fingerprint {short.fingerprint}), received "
+        f"one that differs in what the functions build, the data, or the arguments of fit (fingerprint {second}). "
         "Pass another name= to begin anew, or what it was begun with to go on."
     )
 

@@ -219,11 +219,13 @@ def test_a_run_is_there_once_where_only_the_answer_was_lost(memory: Store, monke
 
 def test_another_comparison_under_the_name_is_refused(memory: Store) -> None:
     memory.open_study("taken", PROTOCOL, "f1")
-    expected = "Store('in memory'): expected the comparison that 'taken' was begun with (fingerprint f1), received one that differs in "
+    expected = (
+        "Store('in memory'): expected the study that 'taken' was begun with (fingerprint f1), received one that differs in "
+    )
     fix = "Pass another name= to begin anew, or what it was begun with to go on."
     with pytest.raises(StoreError) as caught:
         memory.open_study("taken", PROTOCOL, "f2")
-    what = "what the variants build, the data, or the arguments of fit"
+    what = "what the functions build, the data, or the arguments of fit"
     assert str(caught.value) == f"{expected}{what} (fingerprint f2). {fix}"
     with pytest.raises(StoreError) as caught:
         memory.open_study("taken", PROTOCOL | {"variants": ["elu"], "metric": "loss", "seeds": 9}, "f2")
@@ -237,7 +239,7 @@ def test_a_study_of_something_else_is_left_alone(file: Path, tmp_path: Path) -> 
     with pytest.raises(StoreError) as caught:
         Store(url).open_study("search", PROTOCOL, "f1")
     assert str(caught.value) == (
-        f"Store('{tmp_path}/runs.db'): expected a comparison under the name 'search', received another study of Optuna. Pass another name=."
+        f"Store('{tmp_path}/runs.db'): expected a comparison or search of Laminar's under the name 'search', received another study of Optuna. Pass another name=."
     )
     assert theirs.user_attrs == {}
 

@@ -85,9 +85,11 @@ def test_a_dict_will_do(study: Path) -> None:
         ("comparision = 3", ArgumentError, "laminar compare FILE: points.py: expected a dict of arguments named comparison, or a function that returns one, received none of that name. Write comparison = {\"variants\": ..., \"train\": ..., \"test\": ..., \"metric\": ..., \"margin\": ...}."),
         ("comparison = 3", ArgumentError, "laminar compare FILE: points.py: expected a dict of arguments named comparison, or a function that returns one, received int. Write comparison = {\"variants\": ..., \"train\": ..., \"test\": ..., \"metric\": ..., \"margin\": ...}."),
         ("comparison = {'train': 1, 'test': 2, 'variants': 3}", ArgumentError, "laminar compare FILE: points.py: comparison: expected all arguments it needs, received none named metric, margin. Add it: {..., 'metric': ...}."),
+        ("def comparison():\n    raise KeyError('no data')", ArgumentError, "laminar compare FILE: points.py: comparison(): expected a function that returns arguments, received KeyError: 'no data'. Call it by itself in Python to see where."),
+        ("def comparison():\n    import laminar as lm\n    raise lm.errors.FileError('images: expected a file, received none.')", FileError, "images: expected a file, received none."),
         ("1 / 0", FileError, "laminar compare FILE: points.py: expected a module that can be imported, received ZeroDivisionError: division by zero. Import it in Python."),
     ],
-    ids=["typo", "number", "lacking", "failing"],
+    ids=["typo", "number", "lacking", "function failing", "function saying why", "failing"],
 )  # fmt: skip
 def test_what_is_no_study_file(study: Path, text: str, error: type[LaminarError], message: str) -> None:
     study.write_text(text)

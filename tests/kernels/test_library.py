@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import shutil
 import subprocess
 import sys
@@ -128,6 +129,15 @@ def test_kernels_that_compute_something_else_are_not_used(
 def test_right_ones_agree() -> None:
     for dtype in (torch.float32, torch.float64):
         assert first_disagreement(lib.library(dtype), dtype) is None
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its vectors cannot be made shorter by a flag")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_short_vectors(dtype: torch.dtype, afresh: Path, quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As processors without AVX have them, and ARM's."""
+    monkeypatch.setenv("CC", f"{lib._compiler()[0]} -mno-avx")
+    assert lib.reason_without(dtype) is None
 
 
 @needs_compiler

@@ -98,6 +98,38 @@ def test_data_are_looked_at() -> None:
         lm.tune(net, TRAIN, bad, metric="accuracy", trials=1, store=None, verbose=0, default=DEFAULT)
 
 
+def test_data_for_the_confirmation_are_looked_at_before_the_search() -> None:
+    built: list[Any] = []
+
+    def build(trial: Any) -> Any:
+        built.append(trial)
+        return net(trial)
+
+    bad = np.full_like(TRAIN[0], np.nan), TRAIN[1]
+    with pytest.raises(lm.errors.DataError, match=r"^tune\(test=\)"):
+        tuned(build, default=DEFAULT, confirm=6, test=bad)
+    assert len(built) <= 2  # to look, and to look for what two networks share
+
+
+def test_a_layer_that_trials_share_is_refused_without_a_default_too() -> None:
+    shared = lm.layers.Dense(2, activation="softmax", name="shared")
+
+    def build(trial: Any) -> Any:
+        model = lm.Sequential([lm.layers.Dense(3), shared])
+        model.compile(
+            lm.optimizers.SGD(trial.suggest_float("rate", 0.01, 0.1)),
+            "sparse_categorical_crossentropy",
+            ["accuracy"],
+            device="cpu",
+        )
+        return model
+
+    with pytest.raises(
+        ArgumentError, match=r"^tune\(build\): expected a new network for each trial, received layer 'shared' of an"
+    ):
+        tuned(build)
+
+
 def test_steps_of_a_default_are_looked_at() -> None:
     def stepped(trial: Any) -> float:
         return float(trial.suggest_float("rate", 0.0, 1.0, step=0.25)) + int(trial.suggest_int("units", 4, 16, step=4))

@@ -17,7 +17,7 @@ from laminar.fit.convert import about
 from laminar.model import Model
 from laminar.names import unknown_name
 
-__all__ = ["check_apart", "networks", "ready"]
+__all__ = ["ask", "check_apart", "networks", "ready"]
 
 Triple = tuple[Any, Any, Any]
 
@@ -108,6 +108,12 @@ def ready(
         with about(where), arguments.noise(seed, recipe.device, "data"):
             data = model._arranged(x), None if y is None else model._arranged_targets(y), weight
             adapt(model, model._batches(data, Order(_AT_A_TIME), recipe.device, class_weight=class_weight, seed=seed))
+    ask(model, test, metric, seed=seed)
+
+
+def ask(model: Model, test: tuple[Triple, str], metric: tuple[str, str], *, seed: int) -> None:
+    """Look at the data that a built network is evaluated on, and ask it for a figure; arguments and errors as for `ready`."""
+    recipe = model._compiled("compare")
     (x, y, weight), where = test
     if not _is_readable(x, y):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -166,15 +167,15 @@ class Comparison:
         """Return the verdicts in words, a table of the variants, and what was declared, as Markdown."""
         return "\n".join(
             [
-                *(f"- {text}" for text in self.sentences),
+                *(f"- {_literal(text)}" for text in self.sentences),
                 "",
                 f"| {' | '.join(_COLUMNS)} |",
                 f"|---|{'---:|' * (len(_COLUMNS) - 1)}",
-                *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()),
+                *(f"| {' | '.join(map(_literal, row))} |" for row in self._rows()),
                 "",
-                *(f"{line}\n" for line in self._ending),
+                *(f"{_literal(line)}\n" for line in self._ending),
                 "Declared before the first run:\n",
-                *(f"- {line}" for line in self.again.splitlines()),
+                *(f"- {_literal(line)}" for line in self.again.splitlines()),
                 "",
             ]
         )
@@ -223,6 +224,15 @@ class Comparison:
         from laminar.comparison import page
 
         return page.write(self, Path(path))
+
+
+def _literal(text: str) -> str:
+    r"""Return text that Markdown shows as it stands: names of variants may hold its signs.
+
+    >>> print(_literal("a_b|<c>"))
+    a\_b\|\<c\>
+    """
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)
 
 
 def _named(arguments: Mapping[str, str]) -> str:

@@ -122,7 +122,7 @@ class Store:
     # ── studies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open_study(self, name: str, protocol: Mapping[str, Any], fingerprint: str) -> None:
-        """Make the study, or check that the one of this name is the same comparison.
+        """Make the study, or check that the one of this name is the same comparison or search.
 
         A comparison may go on with more seeds or another margin: the study then keeps the newest protocol, and what was
         declared before it under the attribute "earlier".
@@ -162,7 +162,7 @@ class Store:
             if not self._tried(lambda: study.get_trials(deepcopy=False)):
                 return False  # whoever began to make it has died
             fix = "Pass another name="
-            expected = f"a comparison under the name {name!r}"
+            expected = f"a comparison or search of Laminar's under the name {name!r}"
             received = "another study of Optuna"
             raise StoreError(complaint(repr(self), expected=expected, received=received, fix=fix))
         if known["fingerprint"] != fingerprint:
@@ -172,8 +172,8 @@ class Store:
     def _another(self, name: str, known: Mapping[str, Any], protocol: Mapping[str, Any], fingerprint: str) -> StoreError:
         before = known["protocol"]
         differ = [key for key in protocol if key not in _CONTINUED and before.get(key) != protocol[key]]
-        what = ", ".join(differ) if differ else "what the variants build, the data, or the arguments of fit"
-        expected = f"the comparison that {name!r} was begun with (fingerprint {known['fingerprint']})"
+        what = ", ".join(differ) if differ else "what the functions build, the data, or the arguments of fit"
+        expected = f"the study that {name!r} was begun with (fingerprint {known['fingerprint']})"
         received = f"one that differs in {what} (fingerprint {fingerprint})"
         fix = "Pass another name= to begin anew, or what it was begun with to go on"
         return StoreError(complaint(repr(self), expected=expected, received=received, fix=fix))

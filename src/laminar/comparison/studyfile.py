@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from laminar.errors import ArgumentError, complaint
+from laminar.errors import ArgumentError, LaminarError, complaint
 from laminar.modules import named_module
 
 __all__ = ["study_arguments"]
@@ -24,11 +24,11 @@ def study_arguments(text: str, what: str, function: Callable[..., Any], where: s
 
     Raises:
         FileError: if there is no such file or module, or running it fails.
-        ArgumentError: if it has nothing of that name, something else, or a dict that lacks an argument.
+        ArgumentError: if it has nothing of that name, something else, a function that fails, or a dict that lacks an argument.
     """
     found = getattr(named_module(text, where), what, None)
     if callable(found):
-        found = found()
+        found = _called(found, f"{where}: {text}: {what}()")
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         needed = ", ".join(f'"{p.name}": ...' for p in inspect.signature(function).parameters.values() if _is_needed(p))
         fix = f"Write {what} = {{{needed}}}"
@@ -43,6 +43,20 @@ def study_arguments(text: str, what: str, function: Callable[..., Any], where: s
             complaint(f"{where}: {text}: {what}", expected="all arguments it needs", received=received, fix=fix)
         )
     return dict(found)
+
+
+def _called(function: Callable[[], Any], where: str) -> Any:
+    try:
+        return function()
+    except LaminarError:
+        raise  # which says what is wrong
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+        received = f"{type(error).__name__}: {first}"
+        fix = "Call it by itself in Python to see where"
+        raise ArgumentError(
+            complaint(where, expected="a function that returns arguments", received=received, fix=fix)
+        ) from error
 
 
 def _is_needed(parameter: inspect.Parameter) -> bool:

@@ -42,6 +42,11 @@ class Aim:
     outputs: Callable[[Any], Any] = _itself
     whole: Callable[[Tensor], Tensor] = _itself
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network's output and its loss are taken as they are."""
+        return self.outputs is _itself and self.whole is _itself
+
     def __call__(self, batch: Batch) -> tuple[Tensor, Any]:
         """Return the losses and the output (B, ...) of a batch, with their graph."""
         output = self.output(batch)

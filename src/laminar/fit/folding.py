@@ -27,7 +27,7 @@ from laminar.kernels.library import library
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
-from laminar.layers.chain import Chain, kind_of
+from laminar.layers.chain import kind_of, runs_in_order
 from laminar.layers.conv import Conv1D, Conv2D, Conv3D
 from laminar.layers.core import Dense
 from laminar.layers.hooks import has_hooks
@@ -220,20 +220,8 @@ def _links(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Yield pairs of modules of which the second is given what the first returns, and nothing and nobody else is."""
     for module in model.modules():
         graph = getattr(module, "_graph", None)
-        if _is_chain(module):
+        if runs_in_order(module):
             yield from itertools.pairwise(module.children())
         elif isinstance(graph, Graph):
             for a, b in graph.links():
                 yield module.get_submodule(a), module.get_submodule(b)
-
-
-def _is_chain(module: nn.Module) -> bool:
-    if "forward" in module.__dict__:
-        return False
-    kind: Any = type(module)
-    if kind in (nn.Sequential, Chain):
-        return True
-    owner = next(
-        (c for c in kind.__mro__ if c.__dict__.get("is_chain")), None
-    )  # a Sequential, unless with a forward of its own
-    return owner is not None and kind.forward is owner.forward

@@ -43,23 +43,26 @@ class EagerStep(Step):
         pace: the optimizer, and when it steps.
         whole: what is to be made small (), from the losses that `run` returns, where these are several.
         in_parts: divides batches that do not fit into memory; None to let the error pass.
+
+    Attributes:
+        updates: makes of gradients what moves the parameters.
     """
 
     def __init__(
         self, run: Objective, pace: Pace, whole: Callable[[Tensor], Tensor] = _itself, in_parts: InParts | None = None
     ) -> None:
         self._run, self._whole, self._in_parts = run, whole, in_parts
-        self._updates = Updates(pace)
+        self.updates = Updates(pace)
 
     def __call__(self, batch: Batch) -> tuple[Any, Any]:
         """See `Step`."""
         self._clear()
         learned = self._learn(batch) if self._in_parts is None else self._in_parts(batch, self._learn, self._clear)
-        self._updates.take(batch.size)
+        self.updates.take(batch.size)
         return learned
 
     def _clear(self) -> None:
-        for parameter in self._updates.parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping
+        for parameter in self.updates.parameters:  # Optimizer.zero_grad does this with ten microseconds of bookkeeping
             parameter.grad = None
 
     def _learn(self, batch: Batch, share: float = 1.0) -> tuple[Any, Any]:
@@ -71,4 +74,4 @@ class EagerStep(Step):
 
     def finish(self) -> None:
         """See `Step`."""
-        self._updates.finish()
+        self.updates.finish()

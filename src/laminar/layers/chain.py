@@ -18,7 +18,7 @@ from laminar.layers.layout import standard_layout, takes_any_layout
 from laminar.layers.recompute import recomputes
 from laminar.layers.stretch import stretch_at_once
 
-__all__ = ["Chain", "kind_of", "run_chain", "two_at_once"]
+__all__ = ["Chain", "kind_of", "run_chain", "runs_in_order", "two_at_once"]
 
 
 def run_chain(modules: Iterable[nn.Module], x: Any) -> Any:
@@ -67,6 +67,22 @@ class Chain(nn.Sequential):
     def forward(self, input: Any) -> Any:
         """Return the last module's output."""
         return run_chain(self, input)
+
+
+def runs_in_order(module: nn.Module) -> bool:
+    """Return whether a call of `module` gives its children what it is given, one after the other, and does nothing else.
+
+    >>> runs_in_order(nn.Sequential(nn.ReLU())), runs_in_order(nn.ReLU())
+    (True, False)
+    """
+    if "forward" in module.__dict__:
+        return False
+    kind: Any = type(module)
+    if kind in (nn.Sequential, Chain):
+        return True
+    # the mark of a Sequential, which stands above this file, unless with a forward of its own
+    owner = next((c for c in kind.__mro__ if c.__dict__.get("is_chain")), None)
+    return owner is not None and kind.forward is owner.forward
 
 
 def two_at_once(module: nn.Module, following: nn.Module, x: Any) -> Tensor | None:

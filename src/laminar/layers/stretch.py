@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from laminar.layers.core import Dense
 from laminar.layers.hooks import has_hooks
 from laminar.layers.recompute import recomputes
 
-__all__ = ["stretch_at_once"]
+__all__ = ["Stretch", "stretch_at_once", "stretch_of"]
 
 _BY_ONE = 1 << 24  # multiplications of a batch that one thread may do where torch has no other,
 _BESIDE_OTHERS = 1 << 20  # and where it has
@@ -32,8 +32,28 @@ _BENDS: dict[Callable[..., Any], Bend] = {
 _TORCH_S: dict[type[nn.Module], Bend] = {nn.ReLU: Bend.RELU, nn.Tanh: Bend.TANH, nn.Sigmoid: Bend.SIGMOID}
 
 
+class Stretch(NamedTuple):
+    """Modules that one kernel computes.
+
+    Attributes:
+        stages: what they do.
+        tensors: theirs, as `perceptron` takes them.
+        taken: how many modules there are.
+    """
+
+    stages: tuple[Stage, ...]
+    tensors: list[Tensor | None]
+    taken: int
+
+
 def stretch_at_once(modules: Sequence[nn.Module], x: Any) -> tuple[Tensor, int] | None:
-    """Return what the first few modules make of x, and how many these are; None where it takes one module after the other.
+    """Return what the first few modules make of x, and how many these are; None where it takes one module after the other."""
+    stretch = stretch_of(modules, x)
+    return None if stretch is None else (perceptron(x, stretch.stages, stretch.tensors), stretch.taken)
+
+
+def stretch_of(modules: Sequence[nn.Module], x: Any) -> Stretch | None:
+    """Return the stretch that the first few modules are; None where it takes one module after the other.
 
     Args:
         modules: of a chain, those that are left.
@@ -64,11 +84,11 @@ def stretch_at_once(modules: Sequence[nn.Module], x: Any) -> tuple[Tensor, int] 
         taken += 1
     if taken < 2:
         return None
-    stretch, many = tuple(stages), products(stages)
+    many = products(stages)
     most = _BY_ONE if torch.get_num_threads() == 1 else _BESIDE_OTHERS
     if many > MOST or many * len(x) > most or not switch.serve(x, *tensors, least=1):
         return None
-    return perceptron(x, stretch, tensors), taken
+    return Stretch(tuple(stages), tensors, taken)
 
 
 def _bend_of(module: nn.Module) -> Bend | None:

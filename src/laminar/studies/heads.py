@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from laminar import layers as L
-from laminar import seeding
 from laminar.data import cifar10
 from laminar.errors import ShapeError, complaint
 from laminar.layers.base import Layer
@@ -23,6 +21,7 @@ from laminar.optimizers import SGDM
 from laminar.schedules import CosineDecay
 from laminar.sequential import Sequential
 from laminar.shapes import Shape
+from laminar.studies.drawn import part_by_seed
 
 __all__ = ["HEADS", "MovingAverage", "SplitMaximum", "comparison", "network"]
 
@@ -126,13 +125,9 @@ def comparison() -> dict[str, Any]:
     """
     (x, y), test = cifar10()
 
-    def half(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = np.random.default_rng(seeding.derive(seed, "half")).permutation(len(x))[:_SAMPLE]
-        return x[chosen], y[chosen]
-
     return {
         "variants": {name: _builder(name) for name in HEADS},
-        "train": half,
+        "train": part_by_seed(x, y, _SAMPLE),
         "test": test,
         "metric": "accuracy",
         "margin": 0.01,

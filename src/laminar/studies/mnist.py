@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from laminar import seeding
 from laminar.data import mnist
 from laminar.optimizers import SGDM
 from laminar.studies.digits import CONTRASTS, VARIANTS
+from laminar.studies.drawn import part_by_seed
 
 __all__ = ["RATES", "Outcome", "as_rows", "comparison", "study", "table"]
 
@@ -49,13 +47,9 @@ def comparison() -> dict[str, Any]:
     """
     (x, y), test = mnist()
 
-    def half(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = np.random.default_rng(seeding.derive(seed, "half")).permutation(len(x))[:_SAMPLE]
-        return x[chosen], y[chosen]
-
     return {
         "variants": VARIANTS,
-        "train": half,
+        "train": part_by_seed(x, y, _SAMPLE),
         "test": test,
         "metric": "accuracy",
         "margin": 0.002,

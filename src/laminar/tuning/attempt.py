@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import nn
 
 from laminar import seeding
 from laminar.comparison.runs import plain
 from laminar.comparison.task import as_triple, drawn, fresh, made
-from laminar.errors import DivergedError, StoreError
+from laminar.errors import ArgumentError, DivergedError, StoreError, complaint
 from laminar.fit.callbacks import INTERRUPTED, Callback
 from laminar.fit.state import State
 from laminar.model import Model
@@ -23,7 +24,10 @@ from laminar.tuning.trials import Outcome
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Search", "attempt"]
+__all__ = ["Search", "Seen", "attempt"]
+
+Seen: TypeAlias = "weakref.WeakValueDictionary[int, Any]"
+"""Modules and parameters that are still held somewhere, by their ids."""
 
 Told = Callable[[int, float], object]
 """Is given epoch and metric, while a network trains."""
@@ -88,7 +92,7 @@ class _Report(Callback):
             state.stop = "pruned"
 
 
-def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, default: bool, strict: bool) -> Outcome:
+def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, default: bool, strict: bool, seen: Seen) -> Outcome:
     """Run one trial and return how it ended.
 
     Args:
@@ -98,8 +102,10 @@ def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, defau
         told: is given epoch and metric after every epoch.
         default: whether these are the default parameters, whose training is never ended early.
         strict: whether a failure other than divergence and pruning is raised, instead of being a result.
+        seen: the parts of the networks of the trials before; those of this one are added.
 
     Raises:
+        ArgumentError: if this network has a layer that learns in common with one before.
         KeyboardInterrupt: if Ctrl-C ended the training: a trial that was cut short is none.
         StoreError, optuna.exceptions.OptunaError: if the store fails.
     """
@@ -109,8 +115,12 @@ def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, defau
     report = _Report(trial, search.metric, not default, told)
     model: Model | None = None
     outcome = Outcome()
+    shared: ArgumentError | None = None
     try:
         model = made(lambda: search.build(trial), seed, "tune(build)")
+        shared = _shared(model, seen)
+        if shared is not None:
+            raise shared
         value = _trained(search, model, seed, report)
         if report.pruned:
             outcome = Outcome("pruned")
@@ -125,11 +135,23 @@ def attempt(search: Search, trial: optuna.Trial, seed: int, told: Told, *, defau
     except (StoreError, optuna.exceptions.OptunaError):
         raise
     except Exception as e:
-        if strict:
+        if strict or e is shared:
             raise
         outcome = Outcome("failed", error=f"{type(e).__name__}: {e}")
     history = plain({} if model is None or model.history is None else model.history.history)
     return replace(outcome, seconds=time.perf_counter() - begun, history=history)
+
+
+def _shared(model: Model, seen: Seen) -> ArgumentError | None:
+    """Return what is wrong with a network that has a part which an earlier one has had, and which learns; note its parts."""
+    for path, module in model.named_modules():
+        learned = [p for p in module.parameters(recurse=False) if p.requires_grad]
+        if learned and any(seen.get(id(part)) is part for part in (module, *learned)):
+            received = f"layer {path!r} of an earlier trial's" if path else "that of an earlier trial"
+            fix = "Make it inside of the function: what one trial has learned must not reach the next"
+            return ArgumentError(complaint("tune(build)", expected="a new network for each trial", received=received, fix=fix))
+    seen.update({id(part): part for part in (*model.modules(), *model.parameters())})
+    return None
 
 
 def _trained(search: Search, model: Model, seed: int, report: _Report) -> float | None:

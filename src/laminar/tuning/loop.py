@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from laminar.comparison.store import Store
 from laminar.comparison.worker import terminable
-from laminar.tuning.attempt import Search, attempt
+from laminar.tuning.attempt import Search, Seen, attempt
 from laminar.tuning.strategies import make_pruner, make_sampler
 from laminar.tuning.studies import abandon, begin, end, is_exhausted, open_study, tried_so_far
 from laminar.tuning.trials import Tried
@@ -51,6 +52,7 @@ def run_trials(
         Exception: whatever the user's function or the training raises, as long as no trial of the search has worked.
     """
     pause = _SHORTEST
+    seen: Seen = weakref.WeakValueDictionary()
     with terminable():
         try:
             while True:
@@ -65,7 +67,7 @@ def run_trials(
                     continue
                 pause = _SHORTEST
                 try:
-                    trial = _run(search, store, name, claimed[1], told)
+                    trial = _run(search, store, name, claimed[1], told, seen)
                 finally:
                     store.release(name, claimed)
                 if trial is not None:
@@ -74,7 +76,9 @@ def run_trials(
             store.release(name)
 
 
-def _run(search: Search, store: Store, name: str, place: int, told: Callable[[int, int, float], object]) -> Tried | None:
+def _run(
+    search: Search, store: Store, name: str, place: int, told: Callable[[int, int, float], object], seen: Seen
+) -> Tried | None:
     """Return the trial of a place that this process has claimed; None if another one has run it meanwhile."""
     from optuna.exceptions import UpdateFinishedTrialError
 
@@ -88,7 +92,8 @@ def _run(search: Search, store: Store, name: str, place: int, told: Callable[[in
     works = any(trial.status in ("finished", "pruned") for trial in done)
     try:
         tell = partial(told, place)
-        return end(study, store, trial, attempt(search, trial, seed, tell, default=default is not None, strict=not works))
+        outcome = attempt(search, trial, seed, tell, default=default is not None, strict=not works, seen=seen)
+        return end(study, store, trial, outcome)
     except UpdateFinishedTrialError:
         return None  # this process gave no sign of life for so long that another one has taken the place over
     except BaseException:

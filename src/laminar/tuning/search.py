@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from laminar import seeding
-from laminar.comparison.checked import check_apart, ready
+from laminar.comparison.checked import ask, check_apart, ready
 from laminar.comparison.connections import place_of
 from laminar.comparison.digest import digest
 from laminar.comparison.fingerprint import data_of
@@ -127,7 +127,7 @@ def tune(
     if confirm:
         check_confirmation(search, confirm, margin)
     place_of(store)  # an address that cannot be right is said before the data is looked at
-    _rehearse(search)
+    _rehearse(search, test if confirm else None)
     marks = _fingerprint(search)
     name = name or f"{getattr(build, '__name__', 'search')} {digest(marks)}"
     with shared_store(store, crew) as kept:
@@ -152,8 +152,12 @@ def _check_rest(build: Any, name: Any, confirm: Any) -> None:
         raise ArgumentError(complaint("tune(confirm=)", expected=expected, received=repr(confirm), fix=fix))
 
 
-def _rehearse(search: Search) -> None:
+def _rehearse(search: Search, test: Any) -> None:
     """Build the default network, look at all data with it, and ask it for its figures, before anything is trained.
+
+    Args:
+        search: what is searched for.
+        test: data of the confirmation; None where there are none of its own.
 
     Raises:
         LaminarError: what is wrong with the default parameters, the network, the metric or the data.
@@ -176,6 +180,8 @@ def _rehearse(search: Search) -> None:
             seed=seed,
             class_weight=search.fit.get("class_weight"),
         )
+        if test is not None:
+            ask(model, (as_triple(test, "tune(test=)"), "tune(test=)"), (search.metric, "tune(metric=): figure"), seed=seed)
     check_apart(model, network(), "tune(build)")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from laminar.fit.aim import Aim
 from laminar.fit.engines.compiled import Compiled
 from laminar.fit.engines.cuda_graph import CudaGraphStep
+from laminar.fit.engines.short import ShortStep
 from laminar.fit.in_parts import InParts
 from laminar.fit.pace import Pace
 from laminar.fit.steps import EagerStep, Step
@@ -31,7 +32,7 @@ def eager_step(aim: Aim, pace: Pace, note: Callable[[str], None]) -> EagerStep:
 def make_step(aim: Aim, pace: Pace, note: Callable[[str], None]) -> Step:
     """Return what is done with a batch, by the engine that `aim.execution` names.
 
-    "auto" is "cuda_graph" on a GPU, and operation by operation elsewhere.
+    "auto" is "cuda_graph" on a GPU, and operation by operation elsewhere, but for small perceptrons.
 
     Args:
         aim: what is made small.
@@ -42,6 +43,8 @@ def make_step(aim: Aim, pace: Pace, note: Callable[[str], None]) -> Step:
     if engine == "compiled":
         return EagerStep(_compiled(aim, pace, note), pace, aim.whole, InParts(aim.model, aim.losses, note))
     eager = eager_step(aim, pace, note)
+    if engine == "auto" and ShortStep.suits(aim):
+        return ShortStep(aim, eager)
     on_gpu = any(p.device.type == "cuda" for p in aim.model.parameters())
     if engine == "cuda_graph" or (engine == "auto" and on_gpu):
         return CudaGraphStep(aim, pace, eager, note if engine == "cuda_graph" else _log.debug)

@@ -40,19 +40,12 @@ static inline vec where(mask m, vec v) { return (vec)((mask)v & m); }
 enum { IDENTITY, RELU, ELU };
 
 /* Halves are added to halves, which takes fewer steps than one number after the other. */
-typedef REAL half_t __attribute__((vector_size(BYTES / 2)));
-typedef REAL quarter_t __attribute__((vector_size(BYTES / 4)));
-
 static inline REAL fold(vec v) {
-    half_t low, high;
-    memcpy(&low, &v, sizeof low), memcpy(&high, (char *)&v + sizeof low, sizeof high);
-    low += high;
-    quarter_t first, second;
-    memcpy(&first, &low, sizeof first), memcpy(&second, (char *)&low + sizeof first, sizeof second);
-    first += second;
-    REAL sum = first[0];
-    for (int i = 1; i < LANES / 4; i++) sum += first[i];
-    return sum;
+    REAL sums[LANES];
+    memcpy(sums, &v, sizeof sums);
+    for (index_t n = LANES / 2; n; n /= 2)
+        for (index_t i = 0; i < n; i++) sums[i] += sums[i + n];
+    return sums[0];
 }
 
 /* Keeps a vector in its register, where a compiler would read it from memory again for every product. */
