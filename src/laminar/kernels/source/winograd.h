@@ -260,20 +260,27 @@ static void transform_back(const REAL *u, REAL *g, index_t size) {
     }
 }
 
+/* at most how many parts: fewer where the sums of each are large, so that they take some 16 MB in all */
+static index_t parts_of(index_t channels, index_t out) {
+    index_t most = ((index_t)1 << 22) / (9 * channels * out) / 2 * 2;
+    return most < 4 ? 4 : most < GROUPS ? most : GROUPS;
+}
+
 EXPORT index_t winograd_backward_room(index_t channels, index_t out, int threads) {
     index_t own = PRODUCTS * (channels * out + TILES_BACKWARD * (channels + out));
-    return GROUPS * (9 * channels * out + out) + LANES + (index_t)threads * own;
+    return parts_of(channels, out) * (9 * channels * out + out) + LANES + (index_t)threads * own;
 }
 
 /* Gradients dw (out, channels, 3, 3) and db (out), or none, from x (n, height, width, channels), dy (n, rows, columns, out), and z, the
-   output, where there is a ReLU. Each of GROUPS parts of the tiles is summed by itself; then these sums. */
+   output, where there is a ReLU. Each of some parts of the tiles is summed by itself; then these sums. */
 EXPORT void winograd_backward(const REAL *x, const REAL *dy, const REAL *z, REAL *dw, REAL *db, REAL *room, index_t n, index_t height,
                               index_t width, index_t channels, index_t out, index_t pad, int threads) {
     plan_t p = plan_of(n, height, width, channels, out, pad, TILES_BACKWARD);
-    index_t size = channels * out, even = p.tiles / p.batch / 2 * 2, groups = even < 2 ? 2 : even < GROUPS ? even : GROUPS;
+    index_t size = channels * out, most = parts_of(channels, out);
+    index_t even = p.tiles / p.batch / 2 * 2, groups = even < 2 ? 2 : even < most ? even : most;
     index_t part = (p.tiles + groups - 1) / groups;
-    REAL *sums = room, *sums_b = sums + GROUPS * 9 * size, *zeros = sums_b + GROUPS * out, *own = zeros + LANES;
-    memset(sums_b, 0, (size_t)(GROUPS * out + LANES) * sizeof(REAL));
+    REAL *sums = room, *sums_b = sums + most * 9 * size, *zeros = sums_b + most * out, *own = zeros + LANES;
+    memset(sums_b, 0, (size_t)(most * out + LANES) * sizeof(REAL));
 #pragma omp parallel num_threads(threads)
     {
         REAL *u = own + THREAD * PRODUCTS * (size + p.batch * (channels + out));
