@@ -229,10 +229,10 @@ class Comparison:
 def _literal(text: str) -> str:
     r"""Return text that Markdown shows as it stands: names of variants may hold its signs.
 
-    >>> print(_literal("a_b|<c>"))
-    a\_b\|\<c\>
+    >>> print(_literal("a_b|<c> _d_"))
+    a_b\|\<c\> \_d\_
     """
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)
+    return re.sub(r"([\\`*<>|\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def _named(arguments: Mapping[str, str]) -> str:
