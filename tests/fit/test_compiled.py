@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import pickle
 from collections.abc import Iterator
@@ -111,7 +112,19 @@ def test_a_small_network_takes_the_same_way_and_is_compiled_once(notes: Notes, c
     assert torch.equal(twin.predict(x), filed.predict(x))
 
 
-def test_without_a_compiler_of_c(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forgetful() -> Iterator[None]:
+    """What torch has found out about its C++ compiler is asked anew afterwards."""
+    from torch._inductor import cpp_builder, cpu_vec_isa
+
+    yield
+    for known in (*vars(cpp_builder).values(), *vars(cpu_vec_isa).values()):
+        if isinstance(known, functools._lru_cache_wrapper):
+            known.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled")  # said once in a process
+def test_without_a_compiler_of_c(notes: Notes, forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.config as settings
 
     monkeypatch.setattr(settings.cpp, "cxx", ("no-such-compiler",))
