@@ -19,11 +19,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from laminar import layers as L
 from laminar.fit.memory import reuse_freed_memory
 from laminar.kernels import channels_last, dropout
 from laminar.kernels.calls import Kind, Normalization
 from laminar.kernels.last_calls import PoolWindow
 from laminar.kernels.lstm import lstm
+from laminar.kernels.perceptron import perceptron as at_once
+from laminar.kernels.switch import enabled
+from laminar.layers.stretch import stretch_of
+from laminar.sequential import Sequential
 
 Call = Callable[[], Tensor]
 
@@ -31,6 +36,30 @@ Call = Callable[[], Tensor]
 def images(n: int, channels: int, size: int) -> Tensor:
     """Return channels-last images with a gradient."""
     return torch.randn(n, channels, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def perceptron() -> tuple[str, list[Tensor], Call, Call]:
+    """Return the case of a whole network: its kernel takes one thread, torch as many as there are."""
+    layers = [L.Dense(20, "relu"), L.BatchNormalization(), L.Dense(15, "relu"), L.BatchNormalization(), L.Dense(10)]
+    model, x = Sequential(layers).build((3072,), seed=0), torch.randn(128, 3072)
+    tensors = list(model.parameters())
+
+    def kernel() -> Tensor:
+        stretch = stretch_of(layers, x)
+        assert stretch is not None
+        return at_once(x, stretch.stages, stretch.tensors)
+
+    before = torch.get_num_threads()
+
+    def by_one() -> Tensor:
+        torch.set_num_threads(1)
+        try:
+            with enabled():
+                return kernel()
+        finally:
+            torch.set_num_threads(before)
+
+    return "MLP 3072-20-15-10 with BN, 128 rows", tensors, by_one, lambda: model(x)
 
 
 def cases() -> Iterator[tuple[str, list[Tensor], Call, Call]]:
@@ -66,6 +95,7 @@ def cases() -> Iterator[tuple[str, list[Tensor], Call, Call]]:
         lambda x=x: channels_last.max_pool(x, window),
         lambda x=x: F.max_pool2d(x, 2),
     )
+    yield perceptron()
     x = torch.randn(128, 4608, requires_grad=True)
     yield "dropout, 128×4608", [x], lambda x=x: dropout.dropout(x, 0.25), lambda x=x: F.dropout(x, 0.25)
     x, h = torch.randn(128, 20, 8), torch.zeros(128, 64)

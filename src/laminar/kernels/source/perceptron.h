@@ -56,7 +56,7 @@ EXPORT index_t perceptron_kept(const int64_t *given, index_t count, index_t n) {
 /* numbers of room that either way needs */
 EXPORT index_t perceptron_room(const int64_t *given, index_t count, index_t n) {
     const stage_t *stages = (const stage_t *)given;
-    return 2 * largest(stages, count) + 2 * tall(n) * widest(stages, count);
+    return largest(stages, count) + 2 * tall(n) * widest(stages, count);
 }
 
 static void bend(REAL *z, index_t n, index_t units, index_t apart, int64_t bends) {
@@ -237,7 +237,7 @@ EXPORT void perceptron_backward(const REAL *x, const REAL *dout, const REAL *kep
     const numbers_t *numbers = given, *made = wanted;
     int raw = from_memory(stages);
     index_t size = tall(n) * widest(stages, count);
-    REAL *weights = room, *d = room + 2 * largest(stages, count), *next = d + size;
+    REAL *weights = room, *d = room + largest(stages, count), *next = d + size;
     const REAL *to = kept_of_all + perceptron_kept(kinds, count, n);
     memset(d, 0, (size_t)(2 * size) * sizeof(REAL));
     index_t units = stages[count - 1].units;
