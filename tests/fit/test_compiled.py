@@ -124,12 +124,14 @@ def forgetful() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled")  # said once in a process
-def test_without_a_compiler_of_c(notes: Notes, forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_of_c(notes: Notes, forgetful: None) -> None:
     import torch._inductor.config as settings
 
-    monkeypatch.setattr(settings.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setattr(settings, "force_disable_caches", True)
-    assert trained(perceptron(), "compiled") == trained(perceptron(), "auto")
+    # torch's own way of setting and restoring: pytest's hides a setting for good when it takes it back.
+    with settings.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
+        assert trained(perceptron(), "compiled") == trained(perceptron(), "auto")
+    assert not torch.compiler.config.force_disable_caches
+    assert settings.cpp.cxx != ("no-such-compiler",)
     assert len(notes) == 1
     assert notes[0].startswith(BEGINNING)
     assert "InvalidCxxCompiler" in notes[0]
