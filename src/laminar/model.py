@@ -266,7 +266,7 @@ class Model(Network):
 
         Args:
             x: inputs, as in `fit`; the targets that a Dataset or DataLoader yields are left aside.
-            batch_size: observations at a time.
+            batch_size: observations at a time; small perceptrons that one kernel computes take more, without needing memory.
 
         Returns:
             (N, ...), a tensor where x is one (or several), a NumPy array otherwise; as many of them, in the same tuple, as the

@@ -17,6 +17,7 @@ import laminar as lm
 from laminar import layers as L
 from laminar.fit.folding import _folds, folded
 from laminar.fit.forward import Execution, inference
+from laminar.kernels.library import library
 
 AUTO = Execution("auto")
 
@@ -96,7 +97,7 @@ CASES: dict[str, tuple[list[nn.Module], tuple[int, ...]]] = {
     "transposed": ([L.Conv2DTranspose(5, 3, strides=2, padding="same"), L.BatchNormalization(), L.ReLU()], (4, 5, 6)),
     "series": ([L.Conv1D(6, 3), L.BatchNormalization()], (4, 20)),
     "volumes": ([L.Conv3D(4, 2), L.BatchNormalization()], (2, 4, 5, 3)),
-    "dense": ([L.Dense(6), L.BatchNormalization(), L.ReLU()], (7,)),
+    "dense": ([L.Dense(400), L.BatchNormalization(), L.ReLU()], (400,)),
     "tanh behind": ([L.Conv2D(6, 3), L.BatchNormalization(), L.Activation("tanh")], (4, 9, 8)),
     "torch's": (
         [nn.Conv2d(4, 6, 3, 2, 1, groups=2, padding_mode="reflect"), nn.BatchNorm2d(6, affine=False), nn.ReLU()],
@@ -111,6 +112,11 @@ def test_outputs_are_the_same(name: str) -> None:
     """Every kind of convolution, with scales that are negative or 0 and a variance of next to nothing."""
     layers, shape = CASES[name]
     assert_folds(built(copy.deepcopy(layers), shape), torch.randn(3, *shape, dtype=torch.float64), 1)
+
+
+@pytest.mark.skipif(library(torch.float64) is None, reason="no kernels here")
+def test_a_small_dense_layer_has_a_kernel_that_normalizes() -> None:
+    assert _folds(built([L.Dense(6), L.BatchNormalization(), L.ReLU()], (7,))) == []
 
 
 @settings(max_examples=25, deadline=None)

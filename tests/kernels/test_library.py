@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -18,6 +19,17 @@ from laminar.kernels.switch import enabled, serve
 from laminar.kernels.trust import first_disagreement
 
 needs_compiler = pytest.mark.skipif(lib.library(torch.float32) is None, reason=f"no kernels here: {lib.reason_without()}")
+
+
+def test_where_a_compiler_works_the_kernels_compile(tmp_path: Path) -> None:
+    """All tests of kernels are skipped where there are none: nobody would hear of a kernel that no compiler takes."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None or os.environ.get("LAMINAR_KERNELS") == "0":
+        pytest.skip("none are asked for here")
+    (tmp_path / "one.c").write_text("int one(void) { return 1; }")
+    if subprocess.run([compiler, "-fopenmp", "-shared", "-fPIC", "one.c"], cwd=tmp_path, check=False).returncode:
+        pytest.skip("no compiler that works")
+    assert [lib.reason_without(dtype) for dtype in (torch.float32, torch.float64)] == [None, None]
 
 
 @pytest.fixture

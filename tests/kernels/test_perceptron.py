@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from laminar.kernels import perceptron_calls
 from laminar.kernels.library import library, reason_without
 from laminar.kernels.perceptron import perceptron
 from laminar.kernels.perceptron_calls import Bend, Stage
@@ -55,6 +56,7 @@ def weights(stages: Sequence[Stage], biased: Sequence[bool], seed: int, dtype: t
 
 def by_torch(x: Tensor, stages: Sequence[Stage], tensors: Tensors) -> Tensor:
     bent = {Bend.NONE: lambda t: t, Bend.RELU: F.relu, Bend.TANH: torch.tanh, Bend.SIGMOID: torch.sigmoid}
+    bent[Bend.SOFTMAX] = lambda t: t.softmax(1)
     for i, s in enumerate(stages):
         weight, bias, mean, variance = tensors[4 * i : 4 * i + 4]
         if s.dense:
@@ -106,6 +108,19 @@ def test_it_is_torch_s(
         # a normalization over two observations that are nearly alike enlarges rounding by up to 1 / sqrt(epsilon) each
         bound = 2e4 * torch.finfo(dtype).eps * max(1.0, float(oracle.detach().abs().max()))
         torch.testing.assert_close(own_.detach().double(), oracle.detach(), rtol=0, atol=bound)
+
+
+@given(st.integers(1, 300), st.integers(1, 150), widths, bends, flags, flags, st.integers(0, 1000))
+def test_without_a_way_back_the_numbers_are_the_same_by_any_number_of_threads(
+    n: int, features: int, units: list[int], bend: list[Bend], normalized: list[bool], biased: list[bool], seed: int
+) -> None:
+    stages = network(features, units, bend, normalized, biased, False)
+    tensors = weights(stages, biased, seed, torch.float64)
+    x = torch.randn(n, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    calls = library(torch.float64)
+    one, *more = (perceptron_calls.predict(calls, x, stages, tensors, threads) for threads in (1, 2, 3))
+    assert all(torch.equal(one, z) for z in more)
+    torch.testing.assert_close(one, by_torch(x, stages, tensors), rtol=1e-9, atol=1e-10)
 
 
 def test_gradients_of_what_is_asked_for_alone() -> None:

@@ -80,14 +80,26 @@ def test_a_whole_perceptron(taken: list[int]) -> None:
     assert taken == [7]
 
 
+@pytest.mark.parametrize("last", [L.Activation("softmax"), L.Softmax(), L.Softmax(axis=-1), nn.Softmax(1), nn.Softmax(-1)])
+def test_a_softmax_over_the_units(last: nn.Module, taken: list[int]) -> None:
+    same(chain([L.Dense(6, "relu"), L.Dense(4), last]), rows())
+    same(chain([L.Dense(6, "softmax"), nn.Linear(6, 4), last, L.Dense(2)]), rows())
+    assert taken == [3, 4]
+
+
+def test_a_softmax_over_the_batch_is_torch_s(taken: list[int]) -> None:
+    same(chain([L.Dense(6, "relu"), L.Dense(4), nn.Softmax(0)]), rows())
+    assert taken == [2]
+
+
 def test_the_softmax_that_the_loss_undoes_is_left_out(taken: list[int]) -> None:
     last = L.Dense(3, "softmax")
     model = chain([L.Dense(6, "relu"), last])
-    same(model, rows())
-    assert taken == []
     last._emits_logits = True
     same(model, rows())
     assert taken == [2]
+    with enabled():
+        assert not torch.allclose(model(rows()).sum(1), torch.ones(5, dtype=torch.float64))
 
 
 def test_prediction_takes_the_running_statistics(taken: list[int]) -> None:

@@ -6,8 +6,10 @@ batch by batch, before it goes to the device.
 
 from __future__ import annotations
 
+import itertools
 import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,19 @@ __all__ = ["Batches", "Order", "Shuffle", "SideBySide", "make_batches", "split"]
 
 
 class _InMemory(Batches):
-    """Observations held as tensors on the device, cut by index."""
+    """Observations held as tensors on the device, cut by index.
 
-    def __init__(self, whole: Batch, order: Order, device: torch.device) -> None:
+    Args:
+        whole: all of them.
+        order: how they are put into batches.
+        device: where they are held.
+        first: observations of the first batch where they are not put into an order, if not as many as of all others.
+    """
+
+    def __init__(self, whole: Batch, order: Order, device: torch.device, first: int | None = None) -> None:
         self._whole = whole.to(device)
         self._order = order
+        self._first = order.size if first is None else first
         self._device = device
         self.observations: int = whole.size
         self.steps: int = order.steps(whole.size)
@@ -56,6 +66,11 @@ class _InMemory(Batches):
         ready(self._whole.x)
         return _InMemory(self._whole, order, self._device)
 
+    def at_least(self, size: int) -> Batches:
+        if size <= self._order.size:
+            return self
+        return _InMemory(self._whole, replace(self._order, size=size), self._device, self._order.size)
+
     def shares(self, other: Batches) -> bool:
         """Return whether `other` cuts batches of the same size out of the same memory."""
         return isinstance(other, _InMemory) and self._whole.x is other._whole.x and self._order.size == other._order.size
@@ -70,8 +85,9 @@ class _InMemory(Batches):
 
     def _slices(self, end: int) -> Iterator[Batch]:
         writes = False
-        for start in range(0, end, self._order.size):
-            batch = self._take(slice(start, min(start + self._order.size, end)))
+        cuts = [0, *range(self._first, end, self._order.size), end]
+        for start, behind in itertools.pairwise(cuts):
+            batch = self._take(slice(start, behind))
             if start == 0 or writes:  # slices are the user's own memory, which a network may write to: ReLU(inplace=True)
                 batch = batch.copied()
             yield batch

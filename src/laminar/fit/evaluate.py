@@ -16,6 +16,7 @@ from laminar.fit.forward import Execution, inference
 from laminar.fit.gather import gathered
 from laminar.fit.head import Head
 from laminar.fit.portions import Portions
+from laminar.fit.rows import rows_at_once
 from laminar.fit.threads import suited
 from laminar.losses.base import Loss, full
 from laminar.metrics import MeanMetric, Metric
@@ -75,10 +76,9 @@ def predict(model: nn.Module, batches: Batches, finish: Callable[[Any], Any], ex
 
     A network that returns several tensors gives as many, in the same nest of tuples and lists; `finish` is given that nest.
     """
-    with (
-        suited(model, batches.observations, batches.steps),
-        inference(model),
-        folded(model, execution, batches.observations) as compute,
-    ):
-        found = portions.of_each(batches.everything(), lambda batch: finish(compute(batch.x)), model)
-        return gathered(output for _, output in found)
+    with inference(model):
+        batches = batches.at_least(rows_at_once(model, execution))
+        observations = batches.observations
+        with suited(model, observations, batches.steps), folded(model, execution, observations) as compute:
+            found = portions.of_each(batches.everything(), lambda batch: finish(compute(batch.x)), model)
+            return gathered(output for _, output in found)

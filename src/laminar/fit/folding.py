@@ -24,6 +24,7 @@ from laminar.fit.forward import EAGER, Execution, forward
 from laminar.graph import Graph
 from laminar.kernels.calls import Kind
 from laminar.kernels.library import library
+from laminar.kernels.perceptron import MOST
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
@@ -170,6 +171,8 @@ def _folds(model: nn.Module) -> list[_Fold]:
     found = []
     for linear, normalization in following.values():
         if not (_is_linear(linear) and _is_normalization(normalization, linear)):
+            continue
+        if isinstance(linear, Dense) and linear.weight.numel() <= MOST and _has_kernel(linear):  # which does both
             continue
         if held[id(linear)] != 1 or held[id(normalization)] != 1:  # also called from elsewhere
             continue

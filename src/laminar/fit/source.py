@@ -85,6 +85,10 @@ class Batches(ABC):
     def everything(self) -> Iterator[Batch]:
         """Return every observation once: in order, and with the last batch, where that is ours to choose."""
 
+    def at_least(self, size: int) -> Batches:
+        """Return the same observations in batches of no fewer than `size`, where that is ours to choose."""
+        return self
+
     def example(self) -> Batch:
         """Return the first batch of `everything`."""
         return next(iter(self.everything()))

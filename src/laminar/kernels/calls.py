@@ -108,6 +108,7 @@ _SIGNATURES = {
     "lstm_backward": "pppppppp" + "pp" + "pppppp" + "p" + "pi",
     "perceptron_forward": "ppppp" + "pp" + "nn",
     "perceptron_backward": "ppppp" + "ppp" + "nn",
+    "perceptron_predict": "ppp" + "ppp" + "nni",
 }
 """Function of source/ -> its arguments: pointers, sizes, ints, doubles. Told once, so that a call converts plain numbers."""
 
@@ -120,6 +121,7 @@ _ROOMS = {
     "lstm_backward_room": "pi",
     "perceptron_kept": "pnn",
     "perceptron_room": "pnn",
+    "perceptron_predict_room": "pni",
 }
 """Those that return how many numbers of room another one needs."""
 

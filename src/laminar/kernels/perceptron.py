@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,14 @@ __all__ = ["MOST", "perceptron", "products"]
 MOST = 1 << 17
 """Weights that are still worth their while: of more, torch's matrix products take better care."""
 
-_BEND = {Bend.RELU: torch.relu, Bend.TANH: torch.tanh, Bend.SIGMOID: torch.sigmoid}
+_ALONE = 1 << 21  # multiplications that one thread has done before several have been called together
+
+_BEND: dict[Bend, Callable[[Tensor], Tensor]] = {
+    Bend.RELU: torch.relu,
+    Bend.TANH: torch.tanh,
+    Bend.SIGMOID: torch.sigmoid,
+    Bend.SOFTMAX: functools.partial(torch.softmax, dim=1),
+}
 
 
 class _Perceptron(torch.autograd.Function):
@@ -67,12 +75,15 @@ def products(stages: Sequence[Stage]) -> int:
 
 
 def perceptron(x: Tensor, stages: tuple[Stage, ...], tensors: Sequence[Tensor | None]) -> Tensor:
-    """Return what the last stage makes of x, (B, units), by one thread.
+    """Return what the last stage makes of x, (B, units): by one thread, but where there are no gradients.
 
     Args:
         x: (B, features), B at least 1.
         stages: what is done; with gradients, normalizations are by the batch's own statistics.
         tensors: of every stage weight, bias, running mean and running variance, or None where it has none.
     """
+    if not torch.is_grad_enabled() and not any(s.own for s in stages):
+        threads = torch.get_num_threads() if products(stages) * len(x) > _ALONE else 1
+        return calls.predict(library(x.dtype), x, stages, tensors, threads)
     z: Tensor = _Perceptron.apply(x, stages, *tensors)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return z

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from laminar.kernels.calls import at
 
-__all__ = ["Bend", "Stage", "backward", "forward"]
+__all__ = ["Bend", "Stage", "backward", "forward", "predict"]
 
 
 class Bend(IntEnum):
@@ -22,6 +22,7 @@ class Bend(IntEnum):
     RELU = 1
     TANH = 2
     SIGMOID = 3
+    SOFTMAX = 4
 
 
 class Stage(NamedTuple):
@@ -74,6 +75,15 @@ def forward(calls: Any, x: Tensor, stages: tuple[Stage, ...], tensors: Sequence[
     room = x.new_empty(calls.perceptron_room(kinds, count, n))
     calls.perceptron_forward(at(x), at(out), at(kept), at(room), _places(tensors), kinds, paces, count, n)
     return out, kept
+
+
+def predict(calls: Any, x: Tensor, stages: tuple[Stage, ...], tensors: Sequence[Tensor | None], threads: int) -> Tensor:
+    """Return what `forward` returns first, computed by several threads; normalizations are by the running statistics."""
+    kinds, paces = _told(stages)
+    out = x.new_empty(len(x), stages[-1].units)
+    room = x.new_empty(calls.perceptron_predict_room(kinds, len(stages), threads))
+    calls.perceptron_predict(at(x), at(out), at(room), _places(tensors), kinds, paces, len(stages), len(x), threads)
+    return out
 
 
 def backward(

@@ -144,11 +144,15 @@ def _of_lstm(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
 
 
 def _of_perceptron(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
-    stages = Stage(70, 19, Bend.RELU, True), Stage(19, 19, Bend.NONE, False, True, 0.1, _EPSILON), Stage(19, 5, Bend.TANH, True)
+    stages = (
+        Stage(70, 19, Bend.RELU, True),
+        Stage(19, 19, Bend.NONE, False, True, 0.1, _EPSILON),
+        Stage(19, 5, Bend.SOFTMAX, True),
+    )
     given = [draw.leaf(*shape) for shape in ((11, 70), (19, 70), (19,), (19,), (19,), (5, 19), (5,))]
     x, weight, bias, scale, shift, weight2, bias2 = given
     hidden = F.batch_norm(F.linear(x, weight, bias).relu(), None, None, scale, shift, training=True, eps=_EPSILON)
-    z = F.linear(hidden, weight2, bias2).tanh()
+    z = F.linear(hidden, weight2, bias2).softmax(1)
     dz = draw.like(z)
     slopes = torch.autograd.grad((z * dz).sum(), given)
     x, *own = (t.detach().to(dtype) for t in given)
@@ -158,6 +162,9 @@ def _of_perceptron(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
     made = perceptron_calls.backward(calls, (x, kept, dz.to(dtype)), stages, tensors, [True] * 13)
     found = [t for t in made if t is not None]
     yield from zip(["gradient of a perceptron"] * len(slopes), found, slopes, strict=True)
+    learned = [*tensors[:4], *tensors[8:]]
+    expected = F.linear(F.linear(given[0], weight, bias).relu(), weight2, bias2).softmax(1)
+    yield "perceptron's prediction", perceptron_calls.predict(calls, x, (stages[0], stages[2]), learned, 2), expected.detach()
 
 
 def _alpha() -> Tensor:

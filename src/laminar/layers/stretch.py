@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from laminar import activations
 from laminar.kernels import switch
 from laminar.kernels.perceptron import MOST, perceptron, products
 from laminar.kernels.perceptron_calls import Bend, Stage
-from laminar.layers.activation import Activation
+from laminar.layers.activation import ActivatedLayer, Activation, Softmax
 from laminar.layers.batchnorm import BatchNormalization
 from laminar.layers.core import Dense
 from laminar.layers.hooks import has_hooks
@@ -20,7 +21,7 @@ from laminar.layers.recompute import recomputes
 
 __all__ = ["Stretch", "stretch_at_once", "stretch_of"]
 
-_BY_ONE = 1 << 24  # multiplications of a batch that one thread may do where torch has no other,
+_BY_ONE = 1 << 24  # multiplications of a training batch that one thread may do where torch has no other,
 _BESIDE_OTHERS = 1 << 20  # and where it has
 
 _BENDS: dict[Callable[..., Any], Bend] = {
@@ -28,7 +29,9 @@ _BENDS: dict[Callable[..., Any], Bend] = {
     activations.relu: Bend.RELU,
     activations.tanh: Bend.TANH,
     activations.sigmoid: Bend.SIGMOID,
+    activations.softmax: Bend.SOFTMAX,
 }
+_OVER_UNITS = (1, -1)  # the axes that the units of rows are
 _TORCH_S: dict[type[nn.Module], Bend] = {nn.ReLU: Bend.RELU, nn.Tanh: Bend.TANH, nn.Sigmoid: Bend.SIGMOID}
 
 
@@ -82,10 +85,11 @@ def stretch_of(modules: Sequence[nn.Module], x: Any) -> Stretch | None:
             tensors += found[1]
             features = found[0].units
         taken += 1
-    if taken < 2:
+    if taken < 2 or (len(stages) == 1 and stages[0].bend == Bend.NONE):  # one operation of torch's
         return None
     many = products(stages)
-    most = _BY_ONE if torch.get_num_threads() == 1 else _BESIDE_OTHERS
+    alone = torch.is_grad_enabled() or any(s.own for s in stages)
+    most = (_BY_ONE if torch.get_num_threads() == 1 else _BESIDE_OTHERS) if alone else math.inf
     if many > MOST or many * len(x) > most or not switch.serve(x, *tensors, least=1):
         return None
     return Stretch(tuple(stages), tensors, taken)
@@ -95,9 +99,17 @@ def _bend_of(module: nn.Module) -> Bend | None:
     """Return what a module without weights does to each number; None for all others."""
     if type(module) in _TORCH_S:
         return _TORCH_S[type(module)]
-    if type(module) is Activation or (isinstance(module, Activation) and type(module).__module__ == Activation.__module__):
-        return Bend.NONE if module._emits_logits else _BENDS.get(module.activation)
+    if type(module) is nn.Softmax:
+        return Bend.SOFTMAX if module.dim in _OVER_UNITS else None
+    if isinstance(module, Activation | Softmax) and type(module).__module__ == Activation.__module__:
+        return _own_bend(module)
     return None
+
+
+def _own_bend(layer: ActivatedLayer) -> Bend | None:
+    """Return what a layer's activation does to rows; None where that is not known."""
+    bend = Bend.NONE if layer._emits_logits else _BENDS.get(layer.activation)
+    return None if bend == Bend.SOFTMAX and layer.channel_axis not in _OVER_UNITS else bend
 
 
 def _stage(module: nn.Module, features: int, observations: int) -> tuple[Stage, list[Tensor | None]] | None:
@@ -114,7 +126,7 @@ def _dense(module: Dense | nn.Linear, features: int) -> tuple[Stage, list[Tensor
     if isinstance(module, Dense):
         if not module.built:
             return None
-        bend = Bend.NONE if module._emits_logits else _BENDS.get(module.activation)
+        bend = _own_bend(module)
     weight, bias = module.weight, module.bias
     if bend is None or weight.shape[1] != features:
         return None

@@ -2,9 +2,10 @@
 
    What a stage returns is kept for the way back, (rows, wide): rows rounded up to TALL, its units to STEP, with zeros there. */
 
-enum { DENSE, NORMALIZED };                   /* what a stage does, */
-enum { PLAIN, RECTIFIED, TANH, LOGISTIC };    /* and what bends its result */
-enum { FROM_MEMORY = 64 };                    /* features of a first layer that are read where they lie */
+enum { DENSE, NORMALIZED };                         /* what a stage does, */
+enum { PLAIN, RECTIFIED, TANH, LOGISTIC, SOFTMAX }; /* and what bends its result */
+enum { FROM_MEMORY = 64 };                          /* features of a first layer that are read where they lie */
+enum { IN_A_BLOCK = 32 };                           /* observations that a thread takes through all stages where nothing is kept */
 
 typedef struct {
     int64_t does, features, units, bends, own; /* own: normalized by the statistics of this batch, not by the running ones */
@@ -35,14 +36,20 @@ static index_t widest(const stage_t *stages, index_t count) {
     return most;
 }
 
-/* and in the largest weight */
+/* numbers of a weight as `multiply` takes it, */
+static inline index_t laid_out(const stage_t *s) { return s->does == DENSE ? wide(s->features) * wide(s->units) : 0; }
+
+/* of the largest, and of all of them */
 static index_t largest(const stage_t *stages, index_t count) {
     index_t most = 0;
-    for (index_t i = from_memory(stages); i < count; i++) {
-        index_t size = wide(stages[i].features) * wide(stages[i].units);
-        if (stages[i].does == DENSE && size > most) most = size;
-    }
+    for (index_t i = from_memory(stages); i < count; i++) most = laid_out(stages + i) > most ? laid_out(stages + i) : most;
     return most;
+}
+
+static index_t all_laid_out(const stage_t *stages, index_t count) {
+    index_t total = 0;
+    for (index_t i = from_memory(stages); i < count; i++) total += laid_out(stages + i);
+    return total;
 }
 
 /* numbers kept: x where it is copied, and all stages */
@@ -56,7 +63,24 @@ EXPORT index_t perceptron_kept(const int64_t *given, index_t count, index_t n) {
 /* numbers of room that either way needs */
 EXPORT index_t perceptron_room(const int64_t *given, index_t count, index_t n) {
     const stage_t *stages = (const stage_t *)given;
-    return largest(stages, count) + 2 * tall(n) * widest(stages, count);
+    index_t forth = all_laid_out(stages, count), back = largest(stages, count) + 2 * tall(n) * widest(stages, count);
+    return forth > back ? forth : back;
+}
+
+static void softmax(REAL *z, index_t units) {
+    REAL most = z[0], total = 0;
+    for (index_t u = 1; u < units; u++) most = z[u] > most ? z[u] : most;
+    for (index_t u = 0; u < units; u++) {
+        z[u] = sizeof(REAL) == sizeof(float) ? (REAL)expf((float)(z[u] - most)) : (REAL)exp((double)(z[u] - most));
+        total += z[u];
+    }
+    for (index_t u = 0; u < units; u++) z[u] /= total;
+}
+
+static void unsoftmax(REAL *d, const REAL *z, index_t units) {
+    REAL together = 0;
+    for (index_t u = 0; u < units; u++) together += d[u] * z[u];
+    for (index_t u = 0; u < units; u++) d[u] = z[u] * (d[u] - together);
 }
 
 static void bend(REAL *z, index_t n, index_t units, index_t apart, int64_t bends) {
@@ -70,6 +94,7 @@ static void bend(REAL *z, index_t n, index_t units, index_t apart, int64_t bends
         else if (bends == LOGISTIC)
 #pragma omp simd
             for (index_t u = 0; u < units; u++) z[u] = sigmoid(z[u]);
+        else if (bends == SOFTMAX) softmax(z, units);
     }
 }
 
@@ -85,6 +110,7 @@ static void unbend(REAL *d, const REAL *z, index_t n, index_t units, index_t apa
         else if (bends == LOGISTIC)
 #pragma omp simd
             for (index_t u = 0; u < units; u++) d[u] *= z[u] * (1 - z[u]);
+        else if (bends == SOFTMAX) unsoftmax(d, z, units);
     }
 }
 
@@ -93,16 +119,22 @@ static void clear_rest(REAL *z, index_t n, index_t units, index_t apart) {
     for (index_t b = 0; b < n && units < apart; b++) memset(z + b * apart + units, 0, (size_t)(apart - units) * sizeof(REAL));
 }
 
-static void dense_stage(const stage_t *s, const numbers_t *p, const REAL *x, int raw, REAL *z, REAL *w, index_t n) {
-    index_t in = wide(s->features), out = wide(s->units);
-    if (raw) {
-        dense_rows(x, p->weight, p->bias, z, n, s->features, s->units, out, 1);
-        return;
-    }
-    memset(w, 0, (size_t)(in * out) * sizeof(REAL));
+/* w[i * out + u] = weight[u * features + i], with zeros around */
+static void lay_out(const stage_t *s, const REAL *weight, REAL *w) {
+    index_t out = wide(s->units);
+    memset(w, 0, (size_t)laid_out(s) * sizeof(REAL));
     for (index_t u = 0; u < s->units; u++)
-        for (index_t i = 0; i < s->features; i++) w[i * out + u] = p->weight[u * s->features + i];
-    multiply(x, w, z, n, in, out);
+        for (index_t i = 0; i < s->features; i++) w[i * out + u] = weight[u * s->features + i];
+}
+
+static void lay_out_all(const stage_t *stages, const numbers_t *numbers, REAL *w, index_t count) {
+    for (index_t i = from_memory(stages); i < count; w += laid_out(stages + i), i++)
+        if (stages[i].does == DENSE) lay_out(stages + i, numbers[i].weight, w);
+}
+
+static void dense_stage(const stage_t *s, const numbers_t *p, const REAL *x, const REAL *w, REAL *z, index_t n) {
+    index_t out = wide(s->units);
+    multiply(x, w, z, n, wide(s->features), out);
     for (index_t b = 0; p->bias && b < n; b++)
 #pragma omp simd
         for (index_t u = 0; u < s->units; u++) z[b * out + u] += p->bias[u];
@@ -147,14 +179,9 @@ static void normalized_stage(const stage_t *s, const pace_t *how, const numbers_
     }
 }
 
-/* Stages from x (n, features) to out (n, units); `kept` has the room that perceptron_kept says. */
-EXPORT void perceptron_forward(const REAL *x, REAL *out, REAL *kept_of_all, REAL *room, const void *given, const int64_t *kinds,
-                               const double *paces, index_t count, index_t n) {
-    const stage_t *stages = (const stage_t *)kinds;
-    const pace_t *how = (const pace_t *)paces;
-    const numbers_t *numbers = given;
-    memset(kept_of_all, 0, (size_t)perceptron_kept(kinds, count, n) * sizeof(REAL));
-    REAL *to = kept_of_all;
+/* Stages from x (n, features) to out (n, units); what is kept has been zeros, or is of other observations. */
+static void all_stages(const stage_t *stages, const pace_t *how, const numbers_t *numbers, const REAL *x, REAL *out, REAL *to,
+                    const REAL *weights, index_t count, index_t n) {
     const REAL *from = x;
     int raw = from_memory(stages);
     if (!raw) {
@@ -164,14 +191,46 @@ EXPORT void perceptron_forward(const REAL *x, REAL *out, REAL *kept_of_all, REAL
     }
     for (index_t i = 0; i < count; i++) {
         const stage_t *s = stages + i;
+        const numbers_t *p = numbers + i;
         index_t apart = wide(s->units);
-        if (s->does == DENSE) dense_stage(s, numbers + i, from, raw && i == 0, to, room, n);
-        else normalized_stage(s, how + i, numbers + i, from, to, to + tall(n) * apart, n);
+        if (s->does == NORMALIZED) normalized_stage(s, how + i, p, from, to, to + tall(n) * apart, n);
+        else if (raw && i == 0) dense_rows(from, p->weight, p->bias, to, n, s->features, s->units, apart, 1);
+        else dense_stage(s, p, from, weights, to, n), weights += laid_out(s);
         bend(to, n, s->units, apart, s->bends);
         from = to, to += kept(s, n);
     }
     const stage_t *last = stages + count - 1;
     for (index_t b = 0; b < n; b++) memcpy(out + b * last->units, from + b * wide(last->units), (size_t)last->units * sizeof(REAL));
+}
+
+/* `kept` has the room that perceptron_kept says, for the way back. */
+EXPORT void perceptron_forward(const REAL *x, REAL *out, REAL *kept_of_all, REAL *room, const void *given, const int64_t *kinds,
+                               const double *paces, index_t count, index_t n) {
+    const stage_t *stages = (const stage_t *)kinds;
+    memset(kept_of_all, 0, (size_t)perceptron_kept(kinds, count, n) * sizeof(REAL));
+    lay_out_all(stages, given, room, count);
+    all_stages(stages, (const pace_t *)paces, given, x, out, kept_of_all, room, count, n);
+}
+
+/* numbers of room that `perceptron_predict` needs */
+EXPORT index_t perceptron_predict_room(const int64_t *kinds, index_t count, int threads) {
+    return all_laid_out((const stage_t *)kinds, count) + threads * perceptron_kept(kinds, count, IN_A_BLOCK);
+}
+
+/* The same without a way back, by several threads: a block of observations goes through all stages in a thread's cache.
+   No normalization is by the batch. */
+EXPORT void perceptron_predict(const REAL *x, REAL *out, REAL *room, const void *given, const int64_t *kinds, const double *paces,
+                               index_t count, index_t n, int threads) {
+    const stage_t *stages = (const stage_t *)kinds;
+    index_t keeps = perceptron_kept(kinds, count, IN_A_BLOCK), units = stages[count - 1].units;
+    REAL *kept_of_all = room + all_laid_out(stages, count);
+    lay_out_all(stages, given, room, count);
+    memset(kept_of_all, 0, (size_t)(threads * keeps) * sizeof(REAL));
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 2) if (threads > 1)
+    for (index_t b = 0; b < n; b += IN_A_BLOCK) {
+        index_t rows = n - b < IN_A_BLOCK ? n - b : IN_A_BLOCK;
+        all_stages(stages, (const pace_t *)paces, given, x + b * stages->features, out + b * units, kept_of_all + THREAD * keeps, room, count, rows);
+    }
 }
 
 static void sum_biases(const REAL *d, REAL *sums, index_t n, index_t units, index_t apart) {
