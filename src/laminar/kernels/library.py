@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ _REALS = {torch.float32: "float", torch.float64: "double"}
 # No -ffast-math: nan and infinity must stay what they are, for it is by them that a training is known to have diverged.
 _FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden", "-fPIC")
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_PARTS = 4  # that source/kernels.c is compiled in, side by side
 _PATIENCE = 120.0  # seconds for a compilation that takes one
 _log = logging.getLogger("laminar.kernels")
 
@@ -127,15 +129,30 @@ def _compiler() -> tuple[str, ...]:
 def _compile(compiler: Sequence[str], real: str, target: Path) -> None:
     """Compile for this very processor, with OpenMP: without it one thread would stand against all of torch's."""
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    settings = [*_FLAGS, native, "-fopenmp", "-shared", f"-DREAL={real}"]
-    command = [*compiler, *settings, str(_SOURCES / "kernels.c"), "-o", str(target), "-lm"]
+    settings = [*_FLAGS, native, "-fopenmp", f"-DREAL={real}"]
+    several = (os.cpu_count() or 1) > 1
+    parts = (
+        [([f"-DPART={i}"], Path(f"{target}.{i}.o")) for i in range(1, _PARTS + 1)] if several else [([], Path(f"{target}.o"))]
+    )
+    with ThreadPoolExecutor(len(parts)) as pool:
+        made = [
+            pool.submit(_run, [*compiler, *settings, *part, "-c", str(_SOURCES / "kernels.c"), "-o", str(path)], path)
+            for part, path in parts
+        ]
+    for one in made:
+        one.result()
+    _run([*compiler, *settings, "-shared", *(str(path) for _, path in parts), "-o", str(target), "-lm"], target)
+
+
+def _run(command: Sequence[str], target: Path) -> None:
+    """Run the compiler, which is to make `target`."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Without(f"{compiler[0]} did not run: {error}") from error
+        raise _Without(f"{command[0]} did not run: {error}") from error
     if done.returncode or not target.is_file():
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
-        raise _Without(f"{compiler[0]} failed: {first or f'exit status {done.returncode}'}")
+        raise _Without(f"{command[0]} failed: {first or f'exit status {done.returncode}'}")
 
 
 def _processor() -> str:

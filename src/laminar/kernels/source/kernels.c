@@ -1,6 +1,6 @@
 /* Kernels for training and inference on the CPU, in one pass over memory where torch's operations need several.
 
-   Compiled once for each dtype: -DREAL=float or -DREAL=double. Tensors are contiguous, (n, channels, size) with `size` the number of
+   Compiled once for each dtype: -DREAL=float or -DREAL=double; in four parts side by side, -DPART=1 to 4, or whole, without it. Tensors are contiguous, (n, channels, size) with `size` the number of
    positions, or (n, channels, height, width). A channel, or a few filters, is the work of one thread from beginning to end: what it
    reads twice is still in its cache, and no sum depends on how many threads there are. */
 
@@ -24,7 +24,8 @@ typedef REAL vec __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_a
 
 #define LANES ((index_t)(BYTES / sizeof(REAL)))
 #define LOAD(p) (*(const vec *)(p))
-#define EXPORT __attribute__((visibility("default")))
+#define SHOWN __attribute__((visibility("default")))
+#define UNSEEN static __attribute__((unused)) /* a function of another part, of which this one has its own where it is called */
 
 #ifdef _OPENMP
 #define THREAD omp_get_thread_num()
@@ -57,14 +58,40 @@ static inline REAL fold(vec v) {
 #define KEEP(v) (void)(v)
 #endif
 
+#if !defined(PART) || PART == 1
+#define EXPORT SHOWN
+#else
+#define EXPORT UNSEEN
+#endif
 #include "activation.h"
 #include "normalization.h"
 #include "convolution.h"
+
+#undef EXPORT
+#if !defined(PART) || PART == 2
+#define EXPORT SHOWN
+#else
+#define EXPORT UNSEEN
+#endif
 #include "dense.h"
 #include "winograd.h"
 #include "images.h"
+
+#undef EXPORT
+#if !defined(PART) || PART == 3
+#define EXPORT SHOWN
+#else
+#define EXPORT UNSEEN
+#endif
 #include "channels_last.h"
 #include "pooling.h"
 #include "dropout.h"
+
+#undef EXPORT
+#if !defined(PART) || PART == 4
+#define EXPORT SHOWN
+#else
+#define EXPORT UNSEEN
+#endif
 #include "lstm.h"
 #include "perceptron.h"
