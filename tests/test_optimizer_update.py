@@ -56,6 +56,27 @@ def test_it_is_the_step(name: str) -> None:
     assert whole_calls == short_calls == ["before", "after"] * 4
 
 
+@pytest.mark.parametrize(("size", "settings", "expected"), [(9, {"fused": True}, 1), (600_000, {"fused": True}, 2), (9, {}, 2)])
+def test_the_parameters_of_small_networks_are_moved_by_one_thread(
+    size: int, settings: dict[str, Any], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    for name in ("_fused_sgd_", "_foreach_add_"):
+        whole = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, whole=whole, **k: seen.append(torch.get_num_threads()) or whole(*a, **k))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        w = torch.nn.Parameter(torch.zeros(size))
+        w.grad = torch.ones(size)
+        update_of(optim.SGD([w], foreach=None if settings else True, **settings))()
+        assert seen == [expected]
+        assert torch.get_num_threads() == 2
+        assert w[0] == -1e-3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_step_of_ones_own_is_called() -> None:
     """Of a subclass, of an object, put in the class's place, or differentiable."""
     w = torch.nn.Parameter(torch.zeros(1))

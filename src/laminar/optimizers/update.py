@@ -1,11 +1,12 @@
 """The step of torch's optimizers without what it does for torch's compiler and profiler, where neither is at work.
 
 The first step would load the compiler, for nothing; and every step tells the profiler of itself, which takes as long as moving
-the parameters of a small network.
+the parameters of a small network. These one thread moves: several are called together anew for every tensor.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 __all__ = ["update_of"]
+
+_LITTLE = 500_000  # parameters in all; measured
 
 
 def update_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
@@ -32,7 +35,8 @@ def update_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     own = kind.__module__.startswith("torch.optim.") and getattr(inner, "__module__", None) == kind.__module__
     if inner is None or not own or hasattr(inner, "__wrapped__") or optimizer.defaults.get("differentiable", True):
         return optimizer.step
-    bare = torch.no_grad()(inner)
+    moved = torch.no_grad()(inner)
+    bare = _by_one_thread(moved) if _is_little(optimizer) else moved
     hooked = torch.optim.Optimizer.profile_hook_step(bare)
 
     def update() -> Any:
@@ -52,3 +56,28 @@ def update_of(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
         return done
 
     return update
+
+
+def _is_little(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether a step consists of many short operations on the CPU, as fused ones of small networks do."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return (
+        bool(optimizer.defaults.get("fused"))
+        and all(p.is_cpu for p in parameters)
+        and sum(map(torch.numel, parameters)) <= _LITTLE
+    )
+
+
+def _by_one_thread(step: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(step)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        threads = torch.get_num_threads()
+        if threads == 1:
+            return step(*args, **kwargs)
+        torch.set_num_threads(1)
+        try:
+            return step(*args, **kwargs)
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
