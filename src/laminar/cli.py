@@ -170,8 +170,9 @@ def _information() -> dict[str, str]:
 
     from laminar.fit.precision import automatic
     from laminar.kernels.library import reason_without
+    from laminar.kernels.parts import Part
 
-    without = reason_without()
+    without = next(filter(None, (reason_without(part=part) for part in Part)), None)
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     yes_no = {True: "yes", False: "no"}
     backends = torch.backends

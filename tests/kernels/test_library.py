@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import laminar as lm
+from laminar import layers as L
+from laminar.kernels import calls as kernel_calls
 from laminar.kernels import library as lib
+from laminar.kernels.parts import Part
 from laminar.kernels.switch import enabled, serve
 from laminar.kernels.trust import first_disagreement
 
@@ -29,17 +33,19 @@ def test_where_a_compiler_works_the_kernels_compile(tmp_path: Path) -> None:
     (tmp_path / "one.c").write_text("int one(void) { return 1; }")
     if subprocess.run([compiler, "-fopenmp", "-shared", "-fPIC", "one.c"], cwd=tmp_path, check=False).returncode:
         pytest.skip("no compiler that works")
-    assert [lib.reason_without(dtype) for dtype in (torch.float32, torch.float64)] == [None, None]
+    assert {lib.reason_without(dtype, part) for dtype in (torch.float32, torch.float64) for part in Part} == {None}
 
 
 @pytest.fixture
 def afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and a process that has not looked for kernels yet."""
     monkeypatch.setenv("LAMINAR_CACHE", str(tmp_path / "cache"))
-    lib._loaded.cache_clear()
+    for known in (lib._loaded, lib._tell):
+        known.cache_clear()
     yield tmp_path / "cache" / "kernels"
     monkeypatch.undo()
-    lib._loaded.cache_clear()
+    for known in (lib._loaded, lib._tell):
+        known.cache_clear()
 
 
 @pytest.fixture
@@ -71,13 +77,14 @@ def test_without_kernels_there_is_a_reason(
     assert caplog.messages == [f"Training runs without Laminar's own CPU kernels: {found}."]
     assert not afresh.exists()
     with enabled():
-        assert not serve(torch.zeros(1 << 15))
+        assert not any(serve(torch.zeros(1 << 15), part=part) for part in Part)
+    assert len(caplog.messages) == 1
 
 
 def test_a_dtype_that_there_are_no_kernels_for() -> None:
     assert lib.reason_without(torch.float16) == "they are made for float32 and float64"
     with enabled():
-        assert not serve(torch.zeros(1 << 15, dtype=torch.float16))
+        assert not serve(torch.zeros(1 << 15, dtype=torch.float16), part=Part.CONTIGUOUS)
 
 
 @needs_compiler
@@ -95,23 +102,44 @@ def test_they_are_compiled_once(afresh: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @needs_compiler
 @pytest.mark.parametrize("processors", [None, 1, 2])
-def test_in_parts_and_whole(processors: int | None, afresh: Path, quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same functions, each of them once: a machine with one processor compiles the source as a whole."""
+def test_however_many_units_are_compiled_side_by_side(
+    processors: int | None, afresh: Path, quickly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
-    calls = lib.library(torch.float64)
-    assert calls is not None
-    assert first_disagreement(calls, torch.float64) is None
+    assert lib.reason_without(torch.float64) is None
+
+
+@needs_compiler
+def test_every_kernel_is_in_one_part() -> None:
+    libraries = [lib.library(torch.float32, part) for part in Part]
+    for name in (*kernel_calls._SIGNATURES, *kernel_calls._ROOMS):
+        assert sum(hasattr(library, name) for library in libraries) == 1
+    units = [unit for part in Part for unit in part.value]
+    assert sorted(units) == list(range(1, len(units) + 1))
+
+
+@needs_compiler
+def test_what_is_not_needed_is_not_compiled(afresh: Path, quickly: None) -> None:
+    """R5's network takes images as torch lays them out; a perceptron is a part of its own."""
+    model = lm.Sequential([L.Conv2D(20, 5), L.BatchNormalization(), L.ELU("uniform", learnable=True), L.Flatten(), L.Dense(10)])
+    model.compile("sgd", "sparse_categorical_crossentropy", device="cpu")
+    model.fit(torch.rand(64, 1, 28, 28), torch.randint(10, (64,)), verbose=0)
+    assert {path.name.split("-")[0] for path in afresh.iterdir()} == {"contiguous"}
+    model = lm.Sequential([L.Dense(5, "relu"), L.Dense(3, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", device="cpu")
+    model.fit(torch.rand(64, 7), torch.randint(3, (64,)), verbose=0)
+    assert {path.name.split("-")[0] for path in afresh.iterdir()} == {"contiguous", "perceptron"}
 
 
 @needs_compiler
 def test_a_damaged_file_is_made_again(afresh: Path, quickly: None) -> None:
-    lib._built("float")
+    lib._built("float", Part.DROPOUT)
     (kept,) = afresh.iterdir()
     whole = kept.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:1000], b"", whole[:5000] + b"x" + whole[5001:]):
         kept.unlink()  # it is loaded: that file itself must stay as it is
         kept.write_bytes(damaged)
-        lib._built("float")
+        lib._built("float", Part.DROPOUT)
         assert len(kept.read_bytes()) > len(whole) // 2
         assert lib._whole(kept)
 
@@ -151,7 +179,8 @@ def test_kernels_that_compute_something_else_are_not_used(
 @needs_compiler
 def test_right_ones_agree() -> None:
     for dtype in (torch.float32, torch.float64):
-        assert first_disagreement(lib.library(dtype), dtype) is None
+        for part in Part:
+            assert first_disagreement(lib.library(dtype, part), dtype, part) is None
 
 
 @needs_compiler
@@ -160,7 +189,7 @@ def test_right_ones_agree() -> None:
 def test_short_vectors(dtype: torch.dtype, afresh: Path, quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As processors without AVX have them, and ARM's."""
     monkeypatch.setenv("CC", f"{lib._compiler()[0]} -mno-avx")
-    assert lib.reason_without(dtype) is None
+    assert {lib.reason_without(dtype, part) for part in Part} == {None}
 
 
 @needs_compiler

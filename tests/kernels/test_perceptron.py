@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from laminar.kernels import perceptron_calls
 from laminar.kernels.library import library, reason_without
+from laminar.kernels.parts import Part
 from laminar.kernels.perceptron import perceptron
 from laminar.kernels.perceptron_calls import Bend, Stage
 
@@ -117,7 +118,7 @@ def test_without_a_way_back_the_numbers_are_the_same_by_any_number_of_threads(
     stages = network(features, units, bend, normalized, biased, False)
     tensors = weights(stages, biased, seed, torch.float64)
     x = torch.randn(n, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    calls = library(torch.float64)
+    calls = library(torch.float64, Part.PERCEPTRON)
     one, *more = (perceptron_calls.predict(calls, x, stages, tensors, threads) for threads in (1, 2, 3))
     assert all(torch.equal(one, z) for z in more)
     torch.testing.assert_close(one, by_torch(x, stages, tensors), rtol=1e-9, atol=1e-10)

@@ -13,6 +13,7 @@ import laminar as lm
 from laminar import layers as L
 from laminar.kernels import functions, switch
 from laminar.kernels.library import library, reason_without
+from laminar.kernels.parts import Part
 
 pytestmark = pytest.mark.skipif(library(torch.float32) is None, reason=f"no kernels here: {reason_without()}")
 
@@ -20,18 +21,18 @@ BIG = torch.zeros(4, 4, 40, 40)
 
 
 def test_it_is_off_unless_it_is_put_on_and_for_one_thread_alone() -> None:
-    assert not switch.serve(BIG)
+    assert not switch.serve(BIG, part=Part.CONTIGUOUS)
     with switch.enabled():
-        assert switch.serve(BIG)
+        assert switch.serve(BIG, part=Part.CONTIGUOUS)
         other: list[bool] = []
-        thread = threading.Thread(target=lambda: other.append(switch.serve(BIG)))
+        thread = threading.Thread(target=lambda: other.append(switch.serve(BIG, part=Part.CONTIGUOUS)))
         thread.start()
         thread.join()
         assert other == [False]
         with switch.enabled(False):
-            assert not switch.serve(BIG)
-        assert switch.serve(BIG)
-    assert not switch.serve(BIG)
+            assert not switch.serve(BIG, part=Part.CONTIGUOUS)
+        assert switch.serve(BIG, part=Part.CONTIGUOUS)
+    assert not switch.serve(BIG, part=Part.CONTIGUOUS)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +48,15 @@ def test_it_is_off_unless_it_is_put_on_and_for_one_thread_alone() -> None:
 )
 def test_what_they_are_not_made_for(why: str, tensors: tuple[Tensor, ...]) -> None:
     with switch.enabled():
-        assert not switch.serve(*tensors), why
-        assert switch.serve(BIG, None, torch.zeros(4))
+        assert not switch.serve(*tensors, part=Part.CONTIGUOUS), why
+        assert switch.serve(BIG, None, torch.zeros(4), part=Part.CONTIGUOUS)
 
 
 def test_they_stay_out_of_what_has_no_memory_of_its_own() -> None:
     seen: list[bool] = []
 
     def look(x: Tensor) -> Tensor:
-        seen.append(switch.serve(x))
+        seen.append(switch.serve(x, part=Part.CONTIGUOUS))
         return x.sum()
 
     with switch.enabled():
@@ -146,8 +147,8 @@ def test_a_tensor_that_torch_has_not_negated_yet(monkeypatch: pytest.MonkeyPatch
     assert not lazy.is_neg()
     negated = torch._neg_view(lazy)
     with switch.enabled():
-        assert switch.serve(lazy)
-        assert not switch.serve(negated)
+        assert switch.serve(lazy, part=Part.CONTIGUOUS)
+        assert not switch.serve(negated, part=Part.CONTIGUOUS)
 
 
 def test_eager_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:

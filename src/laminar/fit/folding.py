@@ -24,6 +24,7 @@ from laminar.fit.forward import EAGER, Execution, forward
 from laminar.graph import Graph
 from laminar.kernels.calls import Kind
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 from laminar.kernels.perceptron import MOST
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.base import Layer
@@ -172,13 +173,15 @@ def _folds(model: nn.Module) -> list[_Fold]:
     for linear, normalization in following.values():
         if not (_is_linear(linear) and _is_normalization(normalization, linear)):
             continue
-        if isinstance(linear, Dense) and linear.weight.numel() <= MOST and _has_kernel(linear):  # which does both
+        if (
+            isinstance(linear, Dense) and linear.weight.numel() <= MOST and _has_kernel(linear, Part.PERCEPTRON)
+        ):  # which does both
             continue
         if held[id(linear)] != 1 or held[id(normalization)] != 1:  # also called from elsewhere
             continue
         behind = following.get(id(normalization), (None, None))[1]
         kind = None if behind is None or held[id(behind)] != 1 or _is_watched(behind) else kind_of(behind)
-        if kind == Kind.ELU and _has_kernel(linear):  # which normalizes on its way
+        if kind == Kind.ELU and _has_kernel(linear, Part.CONTIGUOUS):  # which normalizes on its way
             continue
         found.append(_Fold(linear, normalization, behind if kind == Kind.RELU else None))
     return found
@@ -188,9 +191,9 @@ def _is_watched(module: nn.Module) -> bool:
     return has_hooks(module) or "forward" in module.__dict__
 
 
-def _has_kernel(linear: nn.Module) -> bool:
+def _has_kernel(linear: nn.Module, part: Part) -> bool:
     weight: Any = linear.weight
-    return weight.device.type == "cpu" and library(weight.dtype) is not None
+    return weight.device.type == "cpu" and library(weight.dtype, part) is not None
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -127,13 +127,12 @@ _ROOMS = {
 
 
 def declare(calls: Any) -> None:
-    """Tell ctypes what the functions of the library take."""
-    for name, signature in _SIGNATURES.items():
-        function = getattr(calls, name)
-        function.argtypes, function.restype = [_ARGUMENTS[letter] for letter in signature], None
-    for name, signature in _ROOMS.items():
-        function = getattr(calls, name)
-        function.argtypes, function.restype = [_ARGUMENTS[letter] for letter in signature], ctypes.c_int64
+    """Tell ctypes what the functions of the library take, of all that there are in some library."""
+    for names, result in ((_SIGNATURES, None), (_ROOMS, ctypes.c_int64)):
+        for name, signature in names.items():
+            function = getattr(calls, name, None)
+            if function is not None:
+                function.argtypes, function.restype = [_ARGUMENTS[letter] for letter in signature], result
 
 
 def at(t: Tensor | None) -> int | None:

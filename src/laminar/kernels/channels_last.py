@@ -14,6 +14,7 @@ from laminar.kernels.calls import Kind, Normalization, Statistics
 from laminar.kernels.functions import elu_by_torch, twice_differentiable
 from laminar.kernels.last_calls import PoolWindow
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 
 __all__ = ["batch_norm", "convolve", "convolve_images", "elu", "max_pool", "scale_and_shift"]
 
@@ -26,7 +27,7 @@ def _as(t: Tensor) -> Tensor:
 class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pad: int, relu: bool) -> Tensor:
-        z = calls.winograd(library(x.dtype), x, weight, bias, pad, relu=relu)
+        z = calls.winograd(library(x.dtype, Part.LAST), x, weight, bias, pad, relu=relu)
         ctx.pad = pad
         ctx.save_for_backward(x, weight, bias, z if relu else None)
         return z
@@ -38,7 +39,7 @@ class _Winograd(torch.autograd.Function):
             again = functools.partial(_conv_by_torch, padding=(ctx.pad, ctx.pad), relu=z is not None)
             return *twice_differentiable(again, (x, weight, bias), dz, ctx.needs_input_grad[:3]), None, None
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        own, dz = library(x.dtype), _as(dz)
+        own, dz = library(x.dtype, Part.LAST), _as(dz)
         dx = calls.winograd(own, dz, weight, None, 2 - ctx.pad, relu=False, behind=z, flipped=True) if of_x else None
         dw, db = calls.winograd_backward(own, x, dz, z, weight, ctx.pad) if of_weight or of_bias else (None, None)
         return dx, dw if of_weight else None, db if of_bias else None, None, None
@@ -68,7 +69,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, pad: int, *, relu: 
 class _Images(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int], relu: bool) -> Tensor:
-        z = calls.images(library(x.dtype), x, weight, bias, padding, relu=relu)
+        z = calls.images(library(x.dtype, Part.LAST), x, weight, bias, padding, relu=relu)
         ctx.padding = padding
         ctx.save_for_backward(x, weight, bias, z if relu else None)
         return z
@@ -87,7 +88,7 @@ class _Images(torch.autograd.Function):
             dx, _, _ = torch.ops.aten.convolution_backward(slopes, x, weight, None, *window, [True, False, False])
         dw, db = None, None
         if of_weight or of_bias:
-            dw, db = calls.images_backward(library(x.dtype), x, _as(dz), z, weight, ctx.padding)
+            dw, db = calls.images_backward(library(x.dtype, Part.LAST), x, _as(dz), z, weight, ctx.padding)
         return dx, dw if of_weight else None, db if of_bias else None, None, None
 
 
@@ -111,7 +112,7 @@ class _BatchNorm(torch.autograd.Function):
         alpha: Tensor | None,
         how: Normalization,
     ) -> Tensor:
-        z, found = calls.normalize(library(x.dtype), x, other, weight, bias, alpha, how)
+        z, found = calls.normalize(library(x.dtype, Part.LAST), x, other, weight, bias, alpha, how)
         ctx.how = how
         ctx.save_for_backward(
             x, other, weight, bias, alpha, z if other is not None else None, found.mean, found.inverse, found.scale, found.shift
@@ -126,7 +127,7 @@ class _BatchNorm(torch.autograd.Function):
             again = functools.partial(_batch_norm_by_torch, how=ctx.how)
             return *twice_differentiable(again, (x, other, weight, bias, alpha), dz, ctx.needs_input_grad[:5]), None
         dx, *of_vectors, dother = calls.normalize_backward(
-            library(x.dtype), x, z, _as(dz), Statistics(*found), ctx.how.kind, alpha, (of_x, *needed)
+            library(x.dtype, Part.LAST), x, z, _as(dz), Statistics(*found), ctx.how.kind, alpha, (of_x, *needed)
         )
         return dx, dother if of_other else None, *of_vectors, None
 
@@ -175,7 +176,7 @@ class _Elu(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, alpha: Tensor) -> Tensor:
         ones, zeros = torch.ones_like(alpha), torch.zeros_like(alpha)
         ctx.save_for_backward(x, alpha, ones, zeros)
-        return calls.affine(library(x.dtype), x, None, ones, zeros, Kind.ELU, alpha)
+        return calls.affine(library(x.dtype, Part.LAST), x, None, ones, zeros, Kind.ELU, alpha)
 
     @staticmethod
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
@@ -184,7 +185,9 @@ class _Elu(torch.autograd.Function):
             return twice_differentiable(elu_by_torch, (x, alpha), dz, ctx.needs_input_grad)
         found = Statistics(zeros.double(), ones.double(), ones, zeros, fixed=True)
         needed = (ctx.needs_input_grad[0], False, False, ctx.needs_input_grad[1])
-        dx, _, _, dalpha, _ = calls.normalize_backward(library(x.dtype), x, None, _as(dz), found, Kind.ELU, alpha, needed)
+        dx, _, _, dalpha, _ = calls.normalize_backward(
+            library(x.dtype, Part.LAST), x, None, _as(dz), found, Kind.ELU, alpha, needed
+        )
         return dx, dalpha
 
 
@@ -203,13 +206,13 @@ def scale_and_shift(
     other: Tensor | None = None,
 ) -> Tensor:
     """Return activation(scale x + shift + other), without derivative, for channels-last x (B, C, H, W), scale, shift (C,)."""
-    return calls.affine(library(x.dtype), x, other, scale.contiguous(), shift.contiguous(), kind, alpha)
+    return calls.affine(library(x.dtype, Part.LAST), x, other, scale.contiguous(), shift.contiguous(), kind, alpha)
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: PoolWindow) -> Tensor:
-        z, places = calls.pool(library(x.dtype), x, window, noted=ctx.needs_input_grad[0])
+        z, places = calls.pool(library(x.dtype, Part.LAST), x, window, noted=ctx.needs_input_grad[0])
         ctx.window = window
         ctx.save_for_backward(x, places)
         return z
@@ -220,7 +223,7 @@ class _MaxPool(torch.autograd.Function):
         if torch.is_grad_enabled():
             again = functools.partial(_max_pool_by_torch, window=ctx.window)
             return *twice_differentiable(again, (x,), dz, ctx.needs_input_grad[:1]), None
-        return calls.pool_backward(library(x.dtype), _as(dz), places, x, ctx.window), None
+        return calls.pool_backward(library(x.dtype, Part.LAST), _as(dz), places, x, ctx.window), None
 
 
 def _max_pool_by_torch(x: Tensor, *, window: PoolWindow) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from laminar.kernels.calls import at
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 
 __all__ = ["agrees", "dropout"]
 
@@ -21,7 +22,7 @@ class _Dropout(torch.autograd.Function):
         z, kept = torch.empty_like(x), torch.empty_like(x, dtype=torch.uint8)
         generator = torch.default_generator
         state = generator.get_state()
-        calls: Any = library(x.dtype)
+        calls: Any = library(x.dtype, Part.DROPOUT)
         calls.dropout_forward(at(x), at(z), at(kept), at(state), x.numel(), 1 - rate)
         generator.set_state(state)
         ctx.rate = rate
@@ -34,7 +35,7 @@ class _Dropout(torch.autograd.Function):
         if torch.is_grad_enabled():
             return dz * kept / (1 - ctx.rate), None
         dz, dx = dz.contiguous(), torch.empty_like(kept, dtype=dz.dtype)
-        calls: Any = library(dz.dtype)
+        calls: Any = library(dz.dtype, Part.DROPOUT)
         calls.dropout_backward(at(dz), at(kept), at(dx), dz.numel(), 1 - ctx.rate)
         return dx, None
 
@@ -52,7 +53,7 @@ def dropout(x: Tensor, rate: float) -> Tensor:
 @functools.cache
 def agrees(dtype: torch.dtype) -> bool:
     """Return whether the kernel draws what torch draws here: with Intel's MKL torch has a generator of its own."""
-    if library(dtype) is None or torch.default_generator.get_state().numel() < 5016:
+    if library(dtype, Part.DROPOUT) is None or torch.default_generator.get_state().numel() < 5016:
         return False
     found = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():

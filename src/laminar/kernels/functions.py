@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from laminar.kernels import calls
 from laminar.kernels.calls import Kind, Normalization, Statistics
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 
 __all__ = [
     "MOST",
@@ -46,7 +47,7 @@ def twice_differentiable(
 class _Elu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor) -> Tensor:
-        z = calls.elu(library(x.dtype), x, alpha)
+        z = calls.elu(library(x.dtype, Part.CONTIGUOUS), x, alpha)
         ctx.save_for_backward(x, z, alpha)
         return z
 
@@ -55,7 +56,7 @@ class _Elu(torch.autograd.Function):
         x, z, alpha = ctx.saved_tensors
         if torch.is_grad_enabled():
             return twice_differentiable(elu_by_torch, (x, alpha), dz, ctx.needs_input_grad)
-        return calls.elu_backward(library(x.dtype), x, z, dz.contiguous(), alpha, ctx.needs_input_grad[1])
+        return calls.elu_backward(library(x.dtype, Part.CONTIGUOUS), x, z, dz.contiguous(), alpha, ctx.needs_input_grad[1])
 
 
 def elu_by_torch(x: Tensor, alpha: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class _BatchNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, alpha: Tensor | None, how: Normalization
     ) -> Tensor:
-        z, found = calls.normalize(library(x.dtype), x, weight, bias, alpha, how)
+        z, found = calls.normalize(library(x.dtype, Part.CONTIGUOUS), x, weight, bias, alpha, how)
         ctx.how = how
         seen = z if how.kind == Kind.ELU else None  # the only slope that is read off the output
         ctx.save_for_backward(x, weight, bias, alpha, seen, found.mean, found.inverse, found.scale, found.shift)
@@ -92,7 +93,7 @@ class _BatchNorm(torch.autograd.Function):
             again = functools.partial(_batch_norm_by_torch, how=ctx.how)
             return *twice_differentiable(again, (x, weight, bias, alpha), dz, needed), None
         made = calls.normalize_backward(
-            library(x.dtype), x, z, dz.contiguous(), Statistics(*found), ctx.how.kind, alpha, needed
+            library(x.dtype, Part.CONTIGUOUS), x, z, dz.contiguous(), Statistics(*found), ctx.how.kind, alpha, needed
         )
         return (*made, None)
 
@@ -125,14 +126,14 @@ def batch_norm(
 
 def scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor, kind: Kind = Kind.IDENTITY, alpha: Tensor | None = None) -> Tensor:
     """Return activation(scale x + shift), (B, C, ...), without derivative, for scale and shift (C,)."""
-    return calls.affine(library(x.dtype), x, scale.contiguous(), shift.contiguous(), kind, alpha)
+    return calls.affine(library(x.dtype, Part.CONTIGUOUS), x, scale.contiguous(), shift.contiguous(), kind, alpha)
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
-        return calls.convolve(library(x.dtype), x, weight, bias)
+        return calls.convolve(library(x.dtype, Part.CONTIGUOUS), x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
@@ -146,7 +147,9 @@ class _Convolution(torch.autograd.Function):
             dx, _, _ = torch.ops.aten.convolution_backward(dy, x, weight, None, *window, [True, False, False])
         if not any(needed):
             return dx, None, None
-        return dx, *calls.convolve_backward(library(x.dtype), x, dy.contiguous(), weight, (needed[0], needed[1]))
+        return dx, *calls.convolve_backward(
+            library(x.dtype, Part.CONTIGUOUS), x, dy.contiguous(), weight, (needed[0], needed[1])
+        )
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -162,14 +165,14 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
-        return calls.dense(library(x.dtype), x, weight, bias)
+        return calls.dense(library(x.dtype, Part.CONTIGUOUS), x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
             return twice_differentiable(F.linear, (x, weight, bias), dy, ctx.needs_input_grad)
-        return calls.dense_backward(library(x.dtype), x, dy.contiguous(), weight, ctx.needs_input_grad)
+        return calls.dense_backward(library(x.dtype, Part.CONTIGUOUS), x, dy.contiguous(), weight, ctx.needs_input_grad)
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 from laminar.atomic import replacing
 from laminar.cache import cache_folder
 from laminar.kernels.calls import declare
+from laminar.kernels.parts import Part
 from laminar.kernels.trust import first_disagreement
 
 __all__ = ["library", "reason_without"]
@@ -32,7 +33,6 @@ _REALS = {torch.float32: "float", torch.float64: "double"}
 # No -ffast-math: nan and infinity must stay what they are, for it is by them that a training is known to have diverged.
 _FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden", "-fPIC")
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_PARTS = 4  # that source/kernels.c is compiled in, side by side
 _PATIENCE = 120.0  # seconds for a compilation that takes one
 _log = logging.getLogger("laminar.kernels")
 
@@ -41,58 +41,64 @@ class _Without(Exception):
     """Why there are no kernels."""
 
 
-def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the kernels for tensors of `dtype`; None where there are none: `reason_without` then says why.
+def library(dtype: torch.dtype, part: Part = Part.CONTIGUOUS) -> ctypes.CDLL | None:
+    """Return the kernels of a part for tensors of `dtype`; None where there are none: `reason_without` then says why.
 
-    The first call on a machine compiles them, in about a second; later processes find them in the cache. It is done with the
+    The first call on a machine compiles them, in a second or two; later processes find them in the cache. It is done with the
     compiler that `$CC` names, else with `cc`, `gcc` or `clang`. LAMINAR_KERNELS=0 does without.
 
     >>> library(torch.int64) is None
     True
     """
-    return _loaded(dtype)[0]
+    return _loaded(dtype, part)[0]
 
 
-def reason_without(dtype: torch.dtype = torch.float32) -> str | None:
+def reason_without(dtype: torch.dtype = torch.float32, part: Part = Part.CONTIGUOUS) -> str | None:
     """Return why there are no kernels for `dtype`; None where there are.
 
     >>> reason_without(torch.bfloat16)
     'they are made for float32 and float64'
     """
-    return _loaded(dtype)[1]
+    return _loaded(dtype, part)[1]
 
 
 @functools.cache
-def _loaded(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str | None]:
+def _loaded(dtype: torch.dtype, part: Part) -> tuple[ctypes.CDLL | None, str | None]:
     try:
         if os.environ.get("LAMINAR_KERNELS") == "0":
             raise _Without("LAMINAR_KERNELS=0 turns them off")
         if dtype not in _REALS:
             raise _Without("they are made for float32 and float64")
-        calls = _built(_REALS[dtype])
+        calls = _built(_REALS[dtype], part)
         declare(calls)
-        wrong = first_disagreement(calls, dtype)
+        wrong = first_disagreement(calls, dtype, part)
         if wrong is not None:
             raise _Without(f"this compiler's {wrong} does not agree with torch's")
     except _Without as error:
-        _log.info("Training runs without Laminar's own CPU kernels: %s.", error)
+        _tell(str(error))
         return None, str(error)
     return calls, None
 
 
-def _built(real: str) -> ctypes.CDLL:
-    """Return the library for one C type, from the cache or compiled anew."""
+@functools.cache
+def _tell(reason: str) -> None:
+    """Say why there are no kernels, once, however many parts there are."""
+    _log.info("Training runs without Laminar's own CPU kernels: %s.", reason)
+
+
+def _built(real: str, part: Part) -> ctypes.CDLL:
+    """Return the library of a part for one C type, from the cache or compiled anew."""
     compiler = _compiler()
     sources = b"".join(path.read_bytes() for path in sorted(_SOURCES.iterdir()) if path.suffix in (".c", ".h"))
-    key = hashlib.sha256(b"\0".join([sources, repr((compiler, _FLAGS, real, _processor())).encode()])).hexdigest()[:20]
-    name = f"kernels-{real}-{key}.so"
+    key = hashlib.sha256(b"\0".join([sources, repr((compiler, _FLAGS, real, part, _processor())).encode()])).hexdigest()[:20]
+    name = f"{part.name.lower()}-{real}-{key}.so"
     kept = cache_folder() / "kernels" / name
     if _whole(kept):
         with contextlib.suppress(OSError):  # made for another machine, say: it is made again
             return ctypes.CDLL(str(kept))
     with tempfile.TemporaryDirectory(prefix="laminar-kernels-") as folder:
         made = Path(folder) / name
-        _compile(compiler, real, made)
+        _compile(compiler, real, part, made)
         with contextlib.suppress(OSError):  # a cache that cannot be written: what is made serves this process all the same
             kept.parent.mkdir(parents=True, exist_ok=True)
             data = made.read_bytes()
@@ -126,22 +132,17 @@ def _compiler() -> tuple[str, ...]:
     raise _Without(f"there is no C compiler ({given[0] if given else 'cc, gcc or clang'})")
 
 
-def _compile(compiler: Sequence[str], real: str, target: Path) -> None:
+def _compile(compiler: Sequence[str], real: str, part: Part, target: Path) -> None:
     """Compile for this very processor, with OpenMP: without it one thread would stand against all of torch's."""
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    settings = [*_FLAGS, native, "-fopenmp", f"-DREAL={real}"]
-    several = (os.cpu_count() or 1) > 1
-    parts = (
-        [([f"-DPART={i}"], Path(f"{target}.{i}.o")) for i in range(1, _PARTS + 1)] if several else [([], Path(f"{target}.o"))]
-    )
-    with ThreadPoolExecutor(len(parts)) as pool:
-        made = [
-            pool.submit(_run, [*compiler, *settings, *part, "-c", str(_SOURCES / "kernels.c"), "-o", str(path)], path)
-            for part, path in parts
-        ]
-    for one in made:
-        one.result()
-    _run([*compiler, *settings, "-shared", *(str(path) for _, path in parts), "-o", str(target), "-lm"], target)
+    command = [*compiler, *_FLAGS, native, "-fopenmp", f"-DREAL={real}"]
+    units = {unit: Path(f"{target}.{unit}.o") for unit in part.value}
+    with ThreadPoolExecutor(min(len(units), os.cpu_count() or 1)) as pool:
+        of_one = (
+            [*command, f"-DUNIT={unit}", "-c", str(_SOURCES / "kernels.c"), "-o", str(made)] for unit, made in units.items()
+        )
+        list(pool.map(_run, of_one, units.values()))
+    _run([*command, "-shared", *map(str, units.values()), "-o", str(target), "-lm"], target)
 
 
 def _run(command: Sequence[str], target: Path) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from laminar.kernels import lstm_calls as calls
 from laminar.kernels.functions import twice_differentiable
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 
 __all__ = ["lstm"]
 
@@ -20,7 +21,7 @@ class _Lstm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, h0: Tensor, c0: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        out, cells, gates = calls.forward(library(x.dtype), x, h0, c0, weight_ih, weight_hh, bias)
+        out, cells, gates = calls.forward(library(x.dtype, Part.LSTM), x, h0, c0, weight_ih, weight_hh, bias)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, h0, c0, weight_ih, weight_hh, bias, out, cells, gates)
         return out, cells[:, -1].clone()
@@ -34,7 +35,7 @@ class _Lstm(torch.autograd.Function):
         if torch.is_grad_enabled():
             both = torch.cat([dout, torch.zeros_like(out[:, :1]) if dlast is None else dlast[:, None]], 1)
             return twice_differentiable(_by_torch, (*inputs, bias), both, needed)
-        made = calls.backward(library(out.dtype), tuple(inputs), (out, cells, gates), dout, dlast, needed[0])
+        made = calls.backward(library(out.dtype, Part.LSTM), tuple(inputs), (out, cells, gates), dout, dlast, needed[0])
         return tuple(t if need else None for t, need in zip(made, needed, strict=True))
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from laminar.kernels import perceptron_calls as calls
 from laminar.kernels.functions import twice_differentiable
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 from laminar.kernels.perceptron_calls import Bend, Stage
 
 __all__ = ["MOST", "perceptron", "products"]
@@ -33,7 +34,7 @@ _BEND: dict[Bend, Callable[[Tensor], Tensor]] = {
 class _Perceptron(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stages: tuple[Stage, ...], *tensors: Tensor | None) -> Tensor:
-        out, kept = calls.forward(library(x.dtype), x, stages, tensors)
+        out, kept = calls.forward(library(x.dtype, Part.PERCEPTRON), x, stages, tensors)
         ctx.stages = stages
         ctx.save_for_backward(x, kept, *tensors)
         return out
@@ -49,7 +50,9 @@ class _Perceptron(torch.autograd.Function):
 
             made: Sequence[Tensor | None] = twice_differentiable(again, (x, *tensors), dz, (of_x, *needed))
         else:
-            made = calls.backward(library(x.dtype), (x, kept, dz.contiguous()), ctx.stages, tensors, (of_x, *needed))
+            made = calls.backward(
+                library(x.dtype, Part.PERCEPTRON), (x, kept, dz.contiguous()), ctx.stages, tensors, (of_x, *needed)
+            )
         return (made[0], None, *made[1:])
 
 
@@ -84,6 +87,6 @@ def perceptron(x: Tensor, stages: tuple[Stage, ...], tensors: Sequence[Tensor | 
     """
     if not torch.is_grad_enabled() and not any(s.own for s in stages):
         threads = torch.get_num_threads() if products(stages) * len(x) > _ALONE else 1
-        return calls.predict(library(x.dtype), x, stages, tensors, threads)
+        return calls.predict(library(x.dtype, Part.PERCEPTRON), x, stages, tensors, threads)
     z: Tensor = _Perceptron.apply(x, stages, *tensors)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return z

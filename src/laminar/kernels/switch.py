@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 
 __all__ = ["any_layout", "enabled", "is_last", "let_any_layout", "serve", "serve_last", "wanted"]
 
@@ -63,17 +64,18 @@ def wanted() -> bool:
     return _switch.on
 
 
-def serve(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
+def serve(x: Tensor, *others: Tensor | None, part: Part, least: int = _LEAST) -> bool:
     """Return whether the kernels are to be used for x, and can be.
 
     Args:
         x: the input of a layer.
         *others: what else the kernel reads: of x's dtype, contiguous, on the CPU as well, or None.
+        part: where the kernel is.
         least: numbers in x that a call is worth its while for.
     """
     if torch.compiler.is_compiling() or not _switch.on or x.numel() < least:
         return False
-    return _plain(x) and x.is_contiguous() and _fit(x, others)
+    return _plain(x) and x.is_contiguous() and _fit(x, others, part)
 
 
 def serve_last(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
@@ -88,12 +90,16 @@ def serve_last(x: Tensor, *others: Tensor | None, least: int = _LEAST) -> bool:
         return False
     beside = [t for t in others if t is not None and t.dim() == 4 and t.shape == x.shape]
     rest = [t for t in others if not any(t is b for b in beside)]
-    return all(_plain(t) and is_last(t) for t in (x, *beside)) and all(t.dtype == x.dtype for t in beside) and _fit(x, rest)
+    return (
+        all(_plain(t) and is_last(t) for t in (x, *beside))
+        and all(t.dtype == x.dtype for t in beside)
+        and _fit(x, rest, Part.LAST)
+    )
 
 
-def _fit(x: Tensor, others: Iterable[Tensor | None]) -> bool:
+def _fit(x: Tensor, others: Iterable[Tensor | None], part: Part) -> bool:
     given = [t for t in others if t is not None]
-    return all(_plain(t) and t.is_contiguous() and t.dtype == x.dtype for t in given) and _here(x.dtype)
+    return all(_plain(t) and t.is_contiguous() and t.dtype == x.dtype for t in given) and _here(x.dtype, part)
 
 
 def is_last(t: Tensor) -> bool:
@@ -106,6 +112,6 @@ def _plain(t: Tensor) -> bool:
     return type(t) in _KINDS and t.is_cpu and t.layout == torch.strided and not t.is_neg()
 
 
-def _here(dtype: torch.dtype) -> bool:
+def _here(dtype: torch.dtype, part: Part) -> bool:
     batched = torch._C._are_functorch_transforms_active()  # vmap's tensors have no memory that could be handed on
-    return not batched and not torch.is_autocast_enabled("cpu") and library(dtype) is not None
+    return not batched and not torch.is_autocast_enabled("cpu") and library(dtype, part) is not None

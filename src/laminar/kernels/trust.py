@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from laminar.kernels import calls as k
 from laminar.kernels import last_trust, lstm_calls, perceptron_calls
+from laminar.kernels.parts import Part
 from laminar.kernels.perceptron_calls import Bend, Stage
 
 __all__ = ["first_disagreement"]
@@ -18,7 +19,7 @@ __all__ = ["first_disagreement"]
 _EPSILON = 1e-5
 
 
-def first_disagreement(calls: Any, dtype: torch.dtype) -> str | None:
+def first_disagreement(calls: Any, dtype: torch.dtype, part: Part) -> str | None:
     """Return the name of the first kernel that differs from torch in float64 by more than rounding; None if none does.
 
     Compilers have faults, and a cache can be damaged: what would come of it are networks that learn a little worse.
@@ -26,9 +27,10 @@ def first_disagreement(calls: Any, dtype: torch.dtype) -> str | None:
     Args:
         calls: the library.
         dtype: of its tensors.
+        part: which library it is.
     """
     tolerance = 200 * torch.finfo(dtype).eps
-    for name, found, expected in _pairs(calls, dtype):
+    for name, found, expected in _pairs(calls, dtype, part):
         assert found is not None  # every gradient was asked for
         off = (found.double() - expected).abs().max() / expected.abs().max()
         if not off <= tolerance:
@@ -61,7 +63,7 @@ def _same(t: Tensor) -> Tensor:
     return t
 
 
-def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
+def _pairs(calls: Any, dtype: torch.dtype, part: Part) -> _Pairs:
     """Yield name, what the kernel returns, and the same in float64 by torch's operations and autograd.
 
     The sizes are odd, so that whole vectors and what is left of a row both occur.
@@ -69,13 +71,8 @@ def _pairs(calls: Any, dtype: torch.dtype) -> _Pairs:
     draw = _Draws(dtype)
     apart = torch.autograd.graph.saved_tensors_hooks(_same, _same)  # from a checkpoint, say, that the first use happens in
     with torch.enable_grad(), torch.autocast("cpu", enabled=False), apart:
-        yield from _of_convolution(calls, dtype, draw)
-        yield from _of_dense(calls, dtype, draw)
-        yield from _of_normalization(calls, dtype, draw)
-        yield from _of_elu(calls, dtype, draw)
-        yield from last_trust.pairs(calls, dtype, draw)
-        yield from _of_lstm(calls, dtype, draw)
-        yield from _of_perceptron(calls, dtype, draw)
+        for kind in _OF[part]:
+            yield from kind(calls, dtype, draw)
 
 
 def _of_convolution(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
@@ -177,3 +174,12 @@ def _activated(y: Tensor, kind: k.Kind, alpha: Tensor) -> Tensor:
     if kind == k.Kind.RELU:
         return y.relu()
     return torch.where(y > 0, y, alpha.reshape(-1, 1, 1) * torch.expm1(y.clamp(max=0)))
+
+
+_OF: dict[Part, tuple[Callable[[Any, torch.dtype, _Draws], _Pairs], ...]] = {
+    Part.CONTIGUOUS: (_of_convolution, _of_dense, _of_normalization, _of_elu),
+    Part.LAST: (last_trust.pairs,),
+    Part.DROPOUT: (),  # the kernel draws what torch draws, or not: see `dropout.agrees`
+    Part.LSTM: (_of_lstm,),
+    Part.PERCEPTRON: (_of_perceptron,),
+}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from laminar import activations
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.kernels import channels_last, functions, switch
+from laminar.kernels.parts import Part
 from laminar.layers.base import Layer
 from laminar.shapes import Shape, format_batch
 
@@ -382,7 +383,7 @@ class ELU(Layer):
     def _dispatch(self, *inputs: Any, **kwargs: Any) -> Any:
         x = inputs[0] if len(inputs) == 1 and not kwargs else None
         if isinstance(x, Tensor) and x.dim() > 2 and x.shape[1] == len(self.alpha):
-            if switch.serve(x, self.alpha, least=_LEAST):
+            if switch.serve(x, self.alpha, part=Part.CONTIGUOUS, least=_LEAST):
                 return functions.elu(x, self.alpha)
             if switch.serve_last(x, self.alpha, least=_LEAST):
                 return channels_last.elu(x, self.alpha)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from laminar.errors import ArgumentError, complaint
 from laminar.kernels import channels_last, functions, switch
 from laminar.kernels.calls import Kind, Normalization
+from laminar.kernels.parts import Part
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.core import checked, is_number
 from laminar.layers.groupnorm import ChannelNormalization
@@ -165,7 +166,7 @@ class BatchNormalization(ChannelNormalization):
         if other is not None or len(x) * x.shape[1] > x.numel() // _SHORTEST:
             return None
         least = _LEAST_WITH_ELU if kind == Kind.ELU else _LEAST
-        return functions if switch.serve(x, *known, least=least) else None
+        return functions if switch.serve(x, *known, part=Part.CONTIGUOUS, least=least) else None
 
     def arithmetic(self, shape: Shape) -> Arithmetic:
         """Return the parameters, a scale and an offset for each channel, and what is kept and does not learn."""

@@ -14,6 +14,7 @@ from laminar import initializers
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.kernels import switch
 from laminar.kernels.functions import dense as one_pass_dense
+from laminar.kernels.parts import Part
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.arithmetic import Arithmetic, count
 from laminar.layers.base import Layer
@@ -201,7 +202,7 @@ class Dense(FeatureLayer):
         """Return (B, ..., units) from x of shape (B, ..., features)."""
         units, features = self.weight.shape
         few = isinstance(x, Tensor) and x.dim() == 2 and x.shape[1] == features >= _MANY and units <= _FEW
-        linear = one_pass_dense if few and switch.serve(x, self.weight, self.bias) else F.linear
+        linear = one_pass_dense if few and switch.serve(x, self.weight, self.bias, part=Part.CONTIGUOUS) else F.linear
         return self.activate(linear(x, self.weight, self.bias))
 
     def arithmetic(self, shape: Shape) -> Arithmetic:

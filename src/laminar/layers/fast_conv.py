@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from laminar.kernels import channels_last, switch
 from laminar.kernels.functions import MOST, WIDEST, convolution
 from laminar.kernels.last_calls import STEP
+from laminar.kernels.parts import Part
 
 __all__ = ["Geometry", "convolve"]
 
@@ -47,11 +48,14 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: Geometry, *, r
     """
     if not isinstance(x, Tensor) or x.dim() != 4 or not switch.wanted() or x.shape[1] != weight.shape[1] * how.groups:
         return None
-    if how.is_plain and x.shape[1] <= _FEW and weight[0].numel() <= MOST and switch.serve(x, weight, bias):
-        return _of_few(x, weight, bias, how.padding, relu)
+    if how.is_plain and x.shape[1] <= _FEW and weight[0].numel() <= MOST:
+        width = x.shape[3] + 2 * how.padding[1] - weight.shape[3] + 1
+        to_last = switch.any_layout() and len(weight) % STEP == 0 and width >= STEP
+        if switch.serve(x, weight, bias, part=Part.LAST if to_last else Part.CONTIGUOUS):
+            return _of_few(x, weight, bias, how.padding, relu, to_last)
     if (x.shape[1] % STEP and x.shape[1] > _FEW) or len(weight) % STEP:
         return None
-    if switch.any_layout() and switch.serve(x, weight, bias):
+    if switch.any_layout() and switch.serve(x, weight, bias, part=Part.LAST):
         x = x.contiguous(memory_format=torch.channels_last)
     if not switch.serve_last(x, weight, bias):
         return None
@@ -74,12 +78,14 @@ def _is_worth_it(x: Tensor, weight: Tensor, pad: int) -> bool:
     return min(rows, columns) > 0 and tiles * (channels + len(weight)) >= channels * len(weight)
 
 
-def _of_few(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool) -> Tensor | None:
+def _of_few(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], relu: bool, to_last: bool
+) -> Tensor | None:
     rows, columns = padding
     sizes = [n + 2 * p - k + 1 for n, p, k in zip(x.shape[2:], padding, weight.shape[2:], strict=True)]
     if min(sizes) < 1:
         return None
-    if switch.any_layout() and len(weight) % STEP == 0 and sizes[1] >= STEP:
+    if to_last:
         return channels_last.convolve_images(x, weight, bias, (rows, columns), relu=relu)
     if weight.shape[-1] > WIDEST:
         return None

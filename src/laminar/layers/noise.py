@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from laminar.errors import ArgumentError, ShapeError, complaint
 from laminar.kernels import dropout, switch
+from laminar.kernels.parts import Part
 from laminar.layers.base import Layer
 from laminar.layers.core import is_number
 from laminar.layers.layout import standard_layout
@@ -120,7 +121,7 @@ class Dropout(Disturbance):
     def disturb(self, x: Tensor) -> Tensor:
         """Return x with some numbers set to zero and the others scaled, (B, ...)."""
         if self.noise_shape is None:
-            by_kernel = self.rate > 0 and switch.serve(x, least=_LEAST) and dropout.agrees(x.dtype)
+            by_kernel = self.rate > 0 and switch.serve(x, part=Part.DROPOUT, least=_LEAST) and dropout.agrees(x.dtype)
             return dropout.dropout(x, self.rate) if by_kernel else F.dropout(x, self.rate)
         front = x.shape[: x.dim() - len(self.noise_shape)]  # the batch axis, but none for one observation under vmap
         sizes = [n if m is None else m for m, n in zip(self.noise_shape, x.shape[len(front) :], strict=True)]

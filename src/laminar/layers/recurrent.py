@@ -12,6 +12,7 @@ from laminar import activations
 from laminar.kernels import switch
 from laminar.kernels.lstm import lstm
 from laminar.kernels.lstm_calls import fits
+from laminar.kernels.parts import Part
 from laminar.layers.recurrence import Function, Recurrence, RecurrentOptions, States
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
@@ -216,7 +217,7 @@ class LSTM(Recurrence):
             return None
         h, c = states
         own = (self.weight_ih, self.weight_hh, self.bias)
-        if fits(self.units) and switch.serve(x, h, c, *own, least=_LEAST):
+        if fits(self.units) and switch.serve(x, h, c, *own, part=Part.LSTM, least=_LEAST):
             output, c = lstm(x, h, c, *own)
             return output, (output[:, -1], c)
         biases = () if self.bias is None else (self.bias, torch.zeros_like(self.bias))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from laminar import activations
 from laminar.kernels import switch
+from laminar.kernels.parts import Part
 from laminar.kernels.perceptron import MOST, perceptron, products
 from laminar.kernels.perceptron_calls import Bend, Stage
 from laminar.layers.activation import ActivatedLayer, Activation, Softmax
@@ -90,7 +91,7 @@ def stretch_of(modules: Sequence[nn.Module], x: Any) -> Stretch | None:
     many = products(stages)
     alone = torch.is_grad_enabled() or any(s.own for s in stages)
     most = (_BY_ONE if torch.get_num_threads() == 1 else _BESIDE_OTHERS) if alone else math.inf
-    if many > MOST or many * len(x) > most or not switch.serve(x, *tensors, least=1):
+    if many > MOST or many * len(x) > most or not switch.serve(x, *tensors, part=Part.PERCEPTRON, least=1):
         return None
     return Stretch(tuple(stages), tensors, taken)
 

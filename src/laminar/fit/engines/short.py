@@ -13,6 +13,7 @@ from laminar.fit.convert import Batch
 from laminar.fit.steps import EagerStep, Step
 from laminar.kernels import perceptron_calls
 from laminar.kernels.library import library
+from laminar.kernels.parts import Part
 from laminar.kernels.switch import enabled, serve
 from laminar.layers.chain import run_chain, runs_in_order
 from laminar.layers.core import Flatten
@@ -89,11 +90,11 @@ class ShortStep(Step):
             if plan is None:
                 return None
             rows = run_chain(plan.before, x) if plan.before else x
-            return (plan, rows) if serve(rows, least=1) else None
+            return (plan, rows) if serve(rows, part=Part.PERCEPTRON, least=1) else None
 
     def _learned(self, plan: _Plan, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Learn from a batch whose rows x (B, features) are."""
-        calls, stages, tensors = library(x.dtype), plan.stretch.stages, plan.stretch.tensors
+        calls, stages, tensors = library(x.dtype, Part.PERCEPTRON), plan.stretch.stages, plan.stretch.tensors
         output, kept = perceptron_calls.forward(calls, x, stages, tensors)
         losses = self._aim.losses(output.requires_grad_(), batch)
         (slopes,) = torch.autograd.grad(losses, output)

@@ -1,6 +1,7 @@
 /* Kernels for training and inference on the CPU, in one pass over memory where torch's operations need several.
 
-   Compiled once for each dtype: -DREAL=float or -DREAL=double; in four parts side by side, -DPART=1 to 4, or whole, without it. Tensors are contiguous, (n, channels, size) with `size` the number of
+   Compiled unit by unit, side by side, for each dtype: -DUNIT=1 to 9, -DREAL=float or -DREAL=double. Which units make a library together,
+   parts.py says. Tensors are contiguous, (n, channels, size) with `size` the number of
    positions, or (n, channels, height, width). A channel, or a few filters, is the work of one thread from beginning to end: what it
    reads twice is still in its cache, and no sum depends on how many threads there are. */
 
@@ -24,8 +25,6 @@ typedef REAL vec __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_a
 
 #define LANES ((index_t)(BYTES / sizeof(REAL)))
 #define LOAD(p) (*(const vec *)(p))
-#define SHOWN __attribute__((visibility("default")))
-#define UNSEEN static __attribute__((unused)) /* a function of another part, of which this one has its own where it is called */
 
 #ifdef _OPENMP
 #define THREAD omp_get_thread_num()
@@ -58,40 +57,40 @@ static inline REAL fold(vec v) {
 #define KEEP(v) (void)(v)
 #endif
 
-#if !defined(PART) || PART == 1
-#define EXPORT SHOWN
-#else
-#define EXPORT UNSEEN
-#endif
+#define OF_UNIT 1
+#include "export.h"
 #include "activation.h"
 #include "normalization.h"
+
+#define OF_UNIT 2
+#include "export.h"
 #include "convolution.h"
 
-#undef EXPORT
-#if !defined(PART) || PART == 2
-#define EXPORT SHOWN
-#else
-#define EXPORT UNSEEN
-#endif
+#define OF_UNIT 3
+#include "export.h"
 #include "dense.h"
+
+#define OF_UNIT 4
+#include "export.h"
 #include "winograd.h"
+
+#define OF_UNIT 5
+#include "export.h"
 #include "images.h"
 
-#undef EXPORT
-#if !defined(PART) || PART == 3
-#define EXPORT SHOWN
-#else
-#define EXPORT UNSEEN
-#endif
+#define OF_UNIT 6
+#include "export.h"
 #include "channels_last.h"
 #include "pooling.h"
+
+#define OF_UNIT 7
+#include "export.h"
 #include "dropout.h"
 
-#undef EXPORT
-#if !defined(PART) || PART == 4
-#define EXPORT SHOWN
-#else
-#define EXPORT UNSEEN
-#endif
+#define OF_UNIT 8
+#include "export.h"
 #include "lstm.h"
+
+#define OF_UNIT 9
+#include "export.h"
 #include "perceptron.h"
