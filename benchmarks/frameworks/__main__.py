@@ -123,10 +123,16 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return old figures with those of the networks that have been measured again in the place of theirs."""
+    """Return old figures with those of the networks that have been measured again in the place of theirs.
+
+    The rates of a machine are what it has been seen to do at best: a floor must not rise because others were at work.
+    """
     others = [run for run in old["runs"] if run["network"] not in new["networks"]]
     minutes = old["minutes"] + new["minutes"]
-    return {**new, "networks": {**old["networks"], **new["networks"]}, "runs": [*others, *new["runs"]], "minutes": minutes}
+    same = all(old[key] == new[key] for key in ("machine", "threads"))
+    rates = {name: max(rate, old["rates"][name]) for name, rate in new["rates"].items()} if same else new["rates"]
+    about = {"networks": {**old["networks"], **new["networks"]}, "runs": [*others, *new["runs"]]}
+    return {**new, **about, "minutes": minutes, "rates": rates}
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from frameworks import document, figures, floor, markdown, table
+from frameworks.__main__ import _joined
 from frameworks.candidates import FRAMEWORKS
 from frameworks.document import BEGIN, END, rewritten
 
@@ -145,3 +146,24 @@ def test_a_page_without_its_markers_is_not_touched(page: str) -> None:
 
 def test_the_page_of_the_docs_has_the_markers() -> None:
     assert "new text" in rewritten(PAGE.read_text(encoding="utf-8"), "new text")
+
+
+@pytest.mark.parametrize(
+    ("threads", "expected"),
+    [(2, {"gflops": 150.0, "gbs": 30.0}), (4, {"gflops": 80.0, "gbs": 30.0})],
+    ids=["same", "other threads"],
+)
+def test_figures_measured_again_stand_in_the_place_of_the_old_ones(threads: int, expected: dict[str, float]) -> None:
+    """The rates of one machine are the best that have been seen of it."""
+
+    def made(loss: float, names: list[str], threads: int, gflops: float, gbs: float) -> dict[str, Any]:
+        runs = [{"network": name, "loss": loss} for name in names]
+        about = {name: {"flops": loss} for name in names}
+        rates = {"gflops": gflops, "gbs": gbs}
+        return {"machine": {"cores": 2}, "threads": threads, "rates": rates, "minutes": 1.0, "networks": about, "runs": runs}
+
+    joined = _joined(made(1.0, ["mlp", "digits"], 2, 150.0, 20.0), made(2.0, ["digits"], threads, 80.0, 30.0))
+    assert joined["runs"] == [{"network": "mlp", "loss": 1.0}, {"network": "digits", "loss": 2.0}]
+    assert joined["networks"] == {"mlp": {"flops": 1.0}, "digits": {"flops": 2.0}}
+    assert joined["minutes"] == 2.0
+    assert joined["rates"] == expected
