@@ -17,6 +17,7 @@ from laminar.fit import arguments, checkpoint
 from laminar.graph import Graph, make_graph
 from laminar.layers.arithmetic import Explanation
 from laminar.layers.base import Layer, default_name
+from laminar.layers.chain import in_order
 from laminar.layers.freezing import set_trainable
 from laminar.layers.recompute import Recompute, checkpointed
 from laminar.names import unknown_name
@@ -67,7 +68,7 @@ class Network(nn.Module):
         All of a chain; the last ones of a network made from inputs and one output; none where nobody can tell.
         """
         if self.is_chain:
-            return list(self.children())
+            return in_order(self)
         graph = self._graph if type(self).forward is Network.forward else None
         names = graph.tail() if graph is not None and len(graph.output_names) == 1 else []
         return [self.get_submodule(name) for name in names]
@@ -244,7 +245,7 @@ class Network(nn.Module):
             IndexError: if there is no such position.
         """
         if isinstance(key, int):
-            return list(self.children())[key]
+            return in_order(self)[key]
         named = {name.replace(".", "/"): module for name, module in self.named_modules() if name}
         if key not in named:
             raise unknown_name("layer", key, named)

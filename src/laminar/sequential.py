@@ -9,7 +9,7 @@ from torch import nn
 
 from laminar.errors import ArgumentError, complaint
 from laminar.fit import arguments
-from laminar.layers.chain import run_chain
+from laminar.layers.chain import in_order, run_chain
 from laminar.layers.naming import free_name
 from laminar.model import Model
 
@@ -65,15 +65,15 @@ class Sequential(Model):
 
     def forward(self, x: Any) -> Any:
         """Return the last layer's output, (B, ...), from the first layer's input, (B, ...)."""
-        return run_chain(self.children(), x)
+        return run_chain(in_order(self), x)
 
     @property
     def layers(self) -> list[nn.Module]:
         """The layers, in order; freezing some is `for layer in model.layers[:3]: layer.trainable = False`."""
-        return list(self.children())
+        return in_order(self)
 
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        return iter(self.children())
+        return iter(in_order(self))

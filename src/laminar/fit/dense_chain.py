@@ -40,7 +40,11 @@ def dense_chain(model: nn.Module, tensors: Mapping[str, Tensor], loss: Loss, hea
         loss: as `compile` was told.
         head: how to read the output.
     """
-    layers = list(model.named_children()) if getattr(model, "is_chain", False) else []
+    layers = (
+        [(name, layer) for name, layer in model._modules.items() if layer is not None]
+        if getattr(model, "is_chain", False)
+        else []
+    )
     criterion = head.criterion(loss)
     if not layers or has_hooks(model) or type(criterion).__call__ is not Loss.__call__:
         return None

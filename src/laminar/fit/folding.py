@@ -29,7 +29,7 @@ from laminar.kernels.perceptron import MOST
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
-from laminar.layers.chain import kind_of, runs_in_order
+from laminar.layers.chain import in_order, kind_of, runs_in_order
 from laminar.layers.conv import Conv1D, Conv2D, Conv3D
 from laminar.layers.core import Dense
 from laminar.layers.hooks import has_hooks
@@ -227,7 +227,7 @@ def _links(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     for module in model.modules():
         graph = getattr(module, "_graph", None)
         if runs_in_order(module):
-            yield from itertools.pairwise(module.children())
+            yield from itertools.pairwise(in_order(module))
         elif isinstance(graph, Graph):
             for a, b in graph.links():
                 yield module.get_submodule(a), module.get_submodule(b)

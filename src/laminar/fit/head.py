@@ -8,6 +8,7 @@ loss undoes, training and evaluation leave that activation out; where it ends wi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,6 +107,16 @@ def last_module(module: nn.Module) -> nn.Module:
     return module
 
 
+def _ends_alone(module: nn.Module) -> bool:
+    """Return whether what a chain ends in, and all that this is in, stands nowhere else: left out, it would be missing there."""
+    held = Counter(id(child) for parent in module.modules() for child in parent._modules.values())
+    while tail := _tail(module):
+        module = tail[-1]
+        if held[id(module)] != 1:
+            return False
+    return True
+
+
 def _tail(module: nn.Module) -> list[nn.Module]:
     """Return the children that the module's output goes through last, in order; none where a forward of its own hides them."""
     if isinstance(module, nn.Sequential):
@@ -176,7 +187,7 @@ def find_head(model: nn.Module, loss: Loss, example: Callable[[], Inputs], axes:
 
     last = last_module(model)
     head = Head(loss.activation, last, gives_probabilities=True, axis=axis)
-    if _applies(last, loss.activation, axis or 1, axes) and _leaves_out(head, probe):
+    if _applies(last, loss.activation, axis or 1, axes) and _ends_alone(model) and _leaves_out(head, probe):
         return head
     if _scores(last):
         return Head(loss.activation, None, gives_probabilities=False, axis=axis)

@@ -13,7 +13,7 @@ from laminar.kernels import switch
 from laminar.kernels.calls import Kind
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.batchnorm import BatchNormalization
-from laminar.layers.chain import Chain, run_chain
+from laminar.layers.chain import Chain, in_order, run_chain
 from laminar.layers.hooks import has_hooks
 from laminar.layers.layout import same_layout
 from laminar.layers.naming import free_name
@@ -72,7 +72,7 @@ class Residual(ActivatedLayer):
     def forward(self, x: Any) -> Tensor:
         """Return activation(main(x) + shortcut(x)), of the shape that both return, from x of shape (B, ...)."""
         last = self._last_normalization()
-        z = run_chain([self.main] if last is None else list(self.main.children())[:-1], x)
+        z = run_chain([self.main] if last is None else in_order(self.main)[:-1], x)
         around = x if self.shortcut is None else run_chain([self.shortcut], x)
         if last is not None:
             around = same_layout(around, z)

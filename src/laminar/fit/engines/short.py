@@ -15,7 +15,7 @@ from laminar.kernels import perceptron_calls
 from laminar.kernels.library import library
 from laminar.kernels.parts import Part
 from laminar.kernels.switch import enabled, serve
-from laminar.layers.chain import run_chain, runs_in_order
+from laminar.layers.chain import in_order, run_chain, runs_in_order
 from laminar.layers.core import Flatten
 from laminar.layers.hooks import has_hooks
 from laminar.layers.preprocessing import Normalization, Rescaling
@@ -115,7 +115,7 @@ class ShortStep(Step):
 def _marks(model: nn.Module, x: Tensor) -> list[Any] | None:
     """Return what a plan depends on, as values that can be compared; None where somebody looks on."""
     marks: list[Any] = [x.shape, x.dtype, torch.get_num_threads()]
-    for module in (model, *model.children()):
+    for module in (model, *in_order(model)):
         of = module.__dict__
         if "forward" in of or has_hooks(module) or recomputes(module):
             return None
@@ -131,7 +131,7 @@ def _marks(model: nn.Module, x: Tensor) -> list[Any] | None:
 
 def _plan_of(model: nn.Module, x: Tensor, marks: list[Any]) -> _Plan | None:
     """Return how a step is taken; None where it is not one stretch, or two of its layers share what they learn."""
-    modules = list(model.children())
+    modules = in_order(model)
     first = next((i for i, m in enumerate(modules) if type(m) not in _BEFORE), len(modules))
     before, behind = modules[:first], modules[first:]
     rows = run_chain(before, x) if before else x
