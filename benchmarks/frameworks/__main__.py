@@ -130,7 +130,7 @@ def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     others = [run for run in old["runs"] if run["network"] not in new["networks"]]
     minutes = old["minutes"] + new["minutes"]
     same = all(old[key] == new[key] for key in ("machine", "threads"))
-    rates = {name: max(rate, old["rates"][name]) for name, rate in new["rates"].items()} if same else new["rates"]
+    rates = {name: max(rate, old["rates"].get(name, rate)) for name, rate in new["rates"].items()} if same else new["rates"]
     about = {"networks": {**old["networks"], **new["networks"]}, "runs": [*others, *new["runs"]]}
     return {**new, **about, "minutes": minutes, "rates": rates}
 

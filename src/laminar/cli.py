@@ -172,7 +172,9 @@ def _information() -> dict[str, str]:
     from laminar.kernels.library import reason_without
     from laminar.kernels.parts import Part
 
-    without = next(filter(None, (reason_without(part=part) for part in Part)), None)
+    reasons = {reason_without(part=part) for part in Part}
+    without = "; ".join(sorted(reason for reason in reasons if reason))
+    own = "Laminar's own, compiled for this processor"
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     yes_no = {True: "yes", False: "no"}
     backends = torch.backends
@@ -183,7 +185,11 @@ def _information() -> dict[str, str]:
         "device": f"cuda: {', '.join(devices)}" if devices else "cpu (no CUDA device found)",
         "threads": f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} operations at a time",
         "cpu": f"vector instructions {backends.cpu.get_cpu_capability()}, oneDNN {yes_no[backends.mkldnn.is_available()]}",
-        "kernels": "Laminar's own, compiled for this processor" if without is None else f"torch's alone: {without}",
+        "kernels": f"torch's alone: {without}"
+        if None not in reasons
+        else f"{own}, but for some: {without}"
+        if without
+        else own,
         "precision": automatic("cuda" if devices else "cpu"),
     }
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import laminar as lm
 from laminar import layers as L
-from laminar.fit.folding import _folds, folded
+from laminar.fit.folding import _folds, _right, folded
 from laminar.fit.forward import Execution, inference
 from laminar.kernels.library import library
 
@@ -97,7 +97,7 @@ CASES: dict[str, tuple[list[nn.Module], tuple[int, ...]]] = {
     "transposed": ([L.Conv2DTranspose(5, 3, strides=2, padding="same"), L.BatchNormalization(), L.ReLU()], (4, 5, 6)),
     "series": ([L.Conv1D(6, 3), L.BatchNormalization()], (4, 20)),
     "volumes": ([L.Conv3D(4, 2), L.BatchNormalization()], (2, 4, 5, 3)),
-    "dense": ([L.Dense(400), L.BatchNormalization(), L.ReLU()], (400,)),
+    "dense": ([L.Dense(6), L.BatchNormalization(), L.ReLU(), nn.Hardtanh()], (7,)),
     "tanh behind": ([L.Conv2D(6, 3), L.BatchNormalization(), L.Activation("tanh")], (4, 9, 8)),
     "torch's": (
         [nn.Conv2d(4, 6, 3, 2, 1, groups=2, padding_mode="reflect"), nn.BatchNorm2d(6, affine=False), nn.ReLU()],
@@ -115,8 +115,14 @@ def test_outputs_are_the_same(name: str) -> None:
 
 
 @pytest.mark.skipif(library(torch.float64) is None, reason="no kernels here")
-def test_a_small_dense_layer_has_a_kernel_that_normalizes() -> None:
-    assert _folds(built([L.Dense(6), L.BatchNormalization(), L.ReLU()], (7,))) == []
+def test_nothing_is_folded_where_one_kernel_computes_the_network() -> None:
+    """It normalizes on its way; another layer behind it, or more weights than it takes, and the fold is back."""
+    small = [L.Dense(6), L.BatchNormalization(), L.ReLU()]
+    for layers, expected in ((small, 0), ([*small, nn.Hardtanh()], 1), ([*small, L.Dense(30000)], 1)):
+        model = built(copy.deepcopy(layers), (7,))
+        with torch.no_grad(), folded(model, AUTO) as run:
+            run(torch.randn(20, 7, dtype=torch.float64))
+            assert len(_right.get(model, ())) == expected
 
 
 @settings(max_examples=25, deadline=None)

@@ -96,6 +96,39 @@ def test_where_somebody_could_see_it_batches_are_as_asked(change: Callable[[lm.S
         assert rows_at_once(model, Execution("auto")) == 1
 
 
+@pytest.mark.parametrize("columns", [slice(0, 7), slice(0, 14, 2)], ids=["some of several", "every second"])
+def test_rows_that_are_not_one_behind_the_other_come_as_asked(columns: slice, sizes: list[int]) -> None:
+    """No kernel takes them: what torch keeps of each layer has to stay as small as the batch."""
+    model, wide = network(), rows(100, 14)
+    seen: list[int] = []
+    linear = nn.functional.linear
+
+    def noted(x: Tensor, *rest: Any) -> Tensor:
+        seen.append(len(x))
+        return linear(x, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nn.functional, "linear", noted)
+        found = model.predict(wide[:, columns], batch_size=30)
+    torch.testing.assert_close(found, model.predict(wide[:, columns].contiguous()))
+    assert max(seen) == 30
+
+
+def test_a_layer_in_many_places_counts_as_often() -> None:
+    again = L.Dense(200)
+    model = lm.Sequential([again, L.ReLU(), again, L.ReLU(), again, L.ReLU(), again]).build((200,), seed=0).eval()
+    with torch.no_grad():
+        assert rows_at_once(model, Execution("auto")) == 1
+
+
+def test_a_forward_put_into_flatten_sees_them_too() -> None:
+    model = lm.Sequential([L.Flatten(), L.Dense(5), L.BatchNormalization(), L.Dense(3)]).build((2, 3), seed=0)
+    seen: list[int] = []
+    model[0].forward = lambda x: (seen.append(len(x)), x.flatten(1))[1]  # type: ignore[assignment]  # for the time being
+    model.predict(torch.rand(100, 2, 3), batch_size=30)
+    assert seen == [30, 30, 30, 10]
+
+
 def test_a_hook_sees_the_batches_that_were_asked_for() -> None:
     model, seen = network(), list[int]()
     model[1].register_forward_hook(lambda module, args, output: seen.append(len(output)))

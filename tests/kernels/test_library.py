@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import laminar as lm
+from laminar import cli
 from laminar import layers as L
 from laminar.kernels import calls as kernel_calls
 from laminar.kernels import library as lib
@@ -161,7 +162,13 @@ def test_a_cache_that_cannot_be_written_costs_a_compilation_only(afresh: Path, q
     ],
 )
 def test_kernels_that_compute_something_else_are_not_used(
-    right: str, wrong: str, named: str, afresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    right: str,
+    wrong: str,
+    named: str,
+    afresh: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     changed = tmp_path / "source"
     shutil.copytree(lib._SOURCES, changed)
@@ -172,8 +179,29 @@ def test_kernels_that_compute_something_else_are_not_used(
         path.write_text(text.replace(right, wrong), encoding="utf-8")
     assert found
     monkeypatch.setattr(lib, "_SOURCES", changed)
-    assert lib.library(torch.float32) is None
-    assert lib.reason_without() == f"this compiler's {named} does not agree with torch's"
+    with caplog.at_level(logging.INFO, "laminar.kernels"):
+        assert lib.library(torch.float32) is None
+    reason = f"this compiler's {named} does not agree with torch's"
+    assert lib.reason_without() == reason
+    assert caplog.messages == [f"Training runs without some of Laminar's own CPU kernels: {reason}."]
+    kernels = cli._information()["kernels"]
+    assert kernels.startswith("Laminar's own, compiled for this processor, but for some: ")
+    assert reason in kernels
+
+
+@needs_compiler
+def test_a_perceptron_s_prediction_is_asked_for_too(
+    afresh: Path, quickly: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong = "if (!s->own) mean[k] = p->mean[k]", "if (!s->own) mean[k] = 0"
+    changed = tmp_path / "source"
+    shutil.copytree(lib._SOURCES, changed)
+    text = (changed / "perceptron.h").read_text(encoding="utf-8")
+    assert right in text
+    (changed / "perceptron.h").write_text(text.replace(right, wrong), encoding="utf-8")
+    monkeypatch.setattr(lib, "_SOURCES", changed)
+    found = {lib.reason_without(dtype, Part.PERCEPTRON) for dtype in (torch.float32, torch.float64)}
+    assert found == {"this compiler's perceptron's prediction does not agree with torch's"}
 
 
 @needs_compiler

@@ -124,6 +124,28 @@ def test_without_a_way_back_the_numbers_are_the_same_by_any_number_of_threads(
     torch.testing.assert_close(one, by_torch(x, stages, tensors), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("features", [20, 80])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_that_overflows_stays_alone(threads: int, features: int) -> None:
+    """Also where its places in memory are another row's in the next block, which may be a shorter one."""
+    stages = network(features, [20, 5, 3], [Bend.RELU] * 6, [True] * 3, [True] * 3, False)
+    tensors = weights(stages, [True] * 6, 1, torch.float64)
+    for n in (31, 33, 65, 100, 1025):
+        x = torch.randn(n, features, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+        x[max(n - 12, 0) : n - 2] = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e308, -1e308] * 2)[:, None]
+        found = perceptron_calls.predict(library(torch.float64, Part.PERCEPTRON), x, stages, tensors, threads)
+        torch.testing.assert_close(found, by_torch(x, stages, tensors), equal_nan=True)
+
+
+def test_probabilities_of_many_classes() -> None:
+    stages = (Stage(2, 40_000, Bend.SOFTMAX, dense=True),)
+    tensors: Tensors = [torch.randn(40_000, 2, generator=torch.Generator().manual_seed(0)), None, None, None]
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(1))
+    expected = (x.double() @ tensors[0].double().T).softmax(1)  # type: ignore[union-attr]  # there is a weight
+    for found in (perceptron(x, stages, tensors), perceptron(x.requires_grad_(), stages, tensors).detach()):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+
+
 def test_gradients_of_what_is_asked_for_alone() -> None:
     stages = network(70, [5, 4], [Bend.TANH] * 4, [True, True], [True] * 4, True)
     tensors = weights(stages, [True] * 4, 0, torch.float64)

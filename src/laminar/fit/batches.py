@@ -67,7 +67,8 @@ class _InMemory(Batches):
         return _InMemory(self._whole, order, self._device)
 
     def at_least(self, size: int) -> Batches:
-        if size <= self._order.size:
+        x = self._whole.x
+        if size <= self._order.size or not isinstance(x, Tensor) or not x.is_contiguous():  # no kernel takes other tensors
             return self
         return _InMemory(self._whole, replace(self._order, size=size), self._device, self._order.size)
 

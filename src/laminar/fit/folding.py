@@ -21,11 +21,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from laminar.fit.forward import EAGER, Execution, forward
+from laminar.fit.rows import rows_at_once
 from laminar.graph import Graph
 from laminar.kernels.calls import Kind
 from laminar.kernels.library import library
 from laminar.kernels.parts import Part
-from laminar.kernels.perceptron import MOST
 from laminar.layers.activation import ActivatedLayer
 from laminar.layers.base import Layer
 from laminar.layers.batchnorm import BatchNormalization
@@ -71,7 +71,8 @@ def folded(model: nn.Module, execution: Execution, observations: int | None = No
     Args:
         model: the network, in inference mode.
         execution: how it is computed; under engine="eager" nothing is folded.
-        observations: how many there are, if that is known: for few, folding takes longer than it saves.
+        observations: how many there are, if that is known: for few, folding takes longer than it saves. Nor is anything folded
+            where one kernel computes the whole network.
 
     >>> from laminar import layers as L
     >>> model = nn.Sequential(L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU()).eval()
@@ -85,7 +86,7 @@ def folded(model: nn.Module, execution: Execution, observations: int | None = No
         return forward(model, x, execution)
 
     few = observations is not None and observations < _LEAST
-    folds = [] if few or execution.engine == "eager" else _folds(model)
+    folds = [] if few or execution.engine == "eager" or rows_at_once(model, execution) > 1 else _folds(model)
     if not folds:
         yield as_it_stands
         return
@@ -173,15 +174,11 @@ def _folds(model: nn.Module) -> list[_Fold]:
     for linear, normalization in following.values():
         if not (_is_linear(linear) and _is_normalization(normalization, linear)):
             continue
-        if (
-            isinstance(linear, Dense) and linear.weight.numel() <= MOST and _has_kernel(linear, Part.PERCEPTRON)
-        ):  # which does both
-            continue
         if held[id(linear)] != 1 or held[id(normalization)] != 1:  # also called from elsewhere
             continue
         behind = following.get(id(normalization), (None, None))[1]
         kind = None if behind is None or held[id(behind)] != 1 or _is_watched(behind) else kind_of(behind)
-        if kind == Kind.ELU and _has_kernel(linear, Part.CONTIGUOUS):  # which normalizes on its way
+        if kind == Kind.ELU and _has_kernel(linear):  # which normalizes on its way
             continue
         found.append(_Fold(linear, normalization, behind if kind == Kind.RELU else None))
     return found
@@ -191,9 +188,9 @@ def _is_watched(module: nn.Module) -> bool:
     return has_hooks(module) or "forward" in module.__dict__
 
 
-def _has_kernel(linear: nn.Module, part: Part) -> bool:
+def _has_kernel(linear: nn.Module) -> bool:
     weight: Any = linear.weight
-    return weight.device.type == "cpu" and library(weight.dtype, part) is not None
+    return weight.device.type == "cpu" and library(weight.dtype, Part.CONTIGUOUS) is not None
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -108,7 +108,7 @@ def last_module(module: nn.Module) -> nn.Module:
 
 
 def _ends_alone(module: nn.Module) -> bool:
-    """Return whether what a chain ends in, and all that this is in, stands nowhere else: left out, it would be missing there."""
+    """Return whether what a chain ends in, and what that is in, stands nowhere else: left out, it would be missing there."""
     held = Counter(id(child) for parent in module.modules() for child in parent._modules.values())
     while tail := _tail(module):
         module = tail[-1]

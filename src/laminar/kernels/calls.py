@@ -121,7 +121,7 @@ _ROOMS = {
     "lstm_backward_room": "pi",
     "perceptron_kept": "pnn",
     "perceptron_room": "pnn",
-    "perceptron_predict_room": "pni",
+    "perceptron_predict_room": "pnni",
 }
 """Those that return how many numbers of room another one needs."""
 

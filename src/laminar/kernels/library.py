@@ -70,14 +70,16 @@ def _loaded(dtype: torch.dtype, part: Part) -> tuple[ctypes.CDLL | None, str | N
         if dtype not in _REALS:
             raise _Without("they are made for float32 and float64")
         calls = _built(_REALS[dtype], part)
-        declare(calls)
-        wrong = first_disagreement(calls, dtype, part)
-        if wrong is not None:
-            raise _Without(f"this compiler's {wrong} does not agree with torch's")
     except _Without as error:
         _tell(str(error))
         return None, str(error)
-    return calls, None
+    declare(calls)
+    wrong = first_disagreement(calls, dtype, part)
+    if wrong is None:
+        return calls, None
+    reason = f"this compiler's {wrong} does not agree with torch's"
+    _log.info("Training runs without some of Laminar's own CPU kernels: %s.", reason)
+    return None, reason
 
 
 @functools.cache

@@ -14,14 +14,14 @@ from laminar.kernels import perceptron_calls as calls
 from laminar.kernels.functions import twice_differentiable
 from laminar.kernels.library import library
 from laminar.kernels.parts import Part
-from laminar.kernels.perceptron_calls import Bend, Stage
+from laminar.kernels.perceptron_calls import BLOCK, Bend, Stage
 
 __all__ = ["MOST", "perceptron", "products"]
 
 MOST = 1 << 17
 """Weights that are still worth their while: of more, torch's matrix products take better care."""
 
-_ALONE = 1 << 21  # multiplications that one thread has done before several have been called together
+_FOR_ONE = 1 << 21  # multiplications that a thread has done before others have been called together
 
 _BEND: dict[Bend, Callable[[Tensor], Tensor]] = {
     Bend.RELU: torch.relu,
@@ -86,7 +86,7 @@ def perceptron(x: Tensor, stages: tuple[Stage, ...], tensors: Sequence[Tensor | 
         tensors: of every stage weight, bias, running mean and running variance, or None where it has none.
     """
     if not torch.is_grad_enabled() and not any(s.own for s in stages):
-        threads = torch.get_num_threads() if products(stages) * len(x) > _ALONE else 1
+        threads = min(torch.get_num_threads(), products(stages) * len(x) // _FOR_ONE + 1, -(-len(x) // BLOCK))
         return calls.predict(library(x.dtype, Part.PERCEPTRON), x, stages, tensors, threads)
     z: Tensor = _Perceptron.apply(x, stages, *tensors)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return z

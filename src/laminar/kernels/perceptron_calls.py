@@ -12,7 +12,11 @@ from torch import Tensor
 
 from laminar.kernels.calls import at
 
-__all__ = ["Bend", "Stage", "backward", "forward", "predict"]
+__all__ = ["BLOCK", "Bend", "Stage", "backward", "forward", "predict"]
+
+
+BLOCK = 32
+"""Observations that `predict` takes through all stages at a time; source/perceptron.h has the same number."""
 
 
 class Bend(IntEnum):
@@ -81,7 +85,7 @@ def predict(calls: Any, x: Tensor, stages: tuple[Stage, ...], tensors: Sequence[
     """Return what `forward` returns first, computed by several threads; normalizations are by the running statistics."""
     kinds, paces = _told(stages)
     out = x.new_empty(len(x), stages[-1].units)
-    room = x.new_empty(calls.perceptron_predict_room(kinds, len(stages), threads))
+    room = x.new_empty(calls.perceptron_predict_room(kinds, len(stages), len(x), threads))
     calls.perceptron_predict(at(x), at(out), at(room), _places(tensors), kinds, paces, len(stages), len(x), threads)
     return out
 

@@ -159,9 +159,13 @@ def _of_perceptron(calls: Any, dtype: torch.dtype, draw: _Draws) -> _Pairs:
     made = perceptron_calls.backward(calls, (x, kept, dz.to(dtype)), stages, tensors, [True] * 13)
     found = [t for t in made if t is not None]
     yield from zip(["gradient of a perceptron"] * len(slopes), found, slopes, strict=True)
-    learned = [*tensors[:4], *tensors[8:]]
-    expected = F.linear(F.linear(given[0], weight, bias).relu(), weight2, bias2).softmax(1)
-    yield "perceptron's prediction", perceptron_calls.predict(calls, x, (stages[0], stages[2]), learned, 2), expected.detach()
+    running = draw(19), draw(19).abs() + 0.5
+    x = draw(70, 70)  # three blocks, of two threads
+    hidden = F.batch_norm(F.linear(x, weight, bias).relu(), *running, scale, shift, eps=_EPSILON)
+    tensors[6:8] = (t.to(dtype) for t in running)
+    by_running = stages[0], stages[1]._replace(own=False), stages[2]
+    predicted = perceptron_calls.predict(calls, x.to(dtype), by_running, tensors, 2)
+    yield "perceptron's prediction", predicted, F.linear(hidden, weight2, bias2).softmax(1).detach()
 
 
 def _alpha() -> Tensor:

@@ -24,6 +24,7 @@ __all__ = ["Stretch", "stretch_at_once", "stretch_of"]
 
 _BY_ONE = 1 << 24  # multiplications of a training batch that one thread may do where torch has no other,
 _BESIDE_OTHERS = 1 << 20  # and where it has
+_WIDE = 1 << 13  # units in all, of which the numbers of some observations fit into a thread's cache
 
 _BENDS: dict[Callable[..., Any], Bend] = {
     activations.linear: Bend.NONE,
@@ -91,13 +92,15 @@ def stretch_of(modules: Sequence[nn.Module], x: Any) -> Stretch | None:
     many = products(stages)
     alone = torch.is_grad_enabled() or any(s.own for s in stages)
     most = (_BY_ONE if torch.get_num_threads() == 1 else _BESIDE_OTHERS) if alone else math.inf
+    if not alone and sum(s.units for s in stages) > _WIDE:
+        return None
     if many > MOST or many * len(x) > most or not switch.serve(x, *tensors, part=Part.PERCEPTRON, least=1):
         return None
     return Stretch(tuple(stages), tensors, taken)
 
 
 def _bend_of(module: nn.Module) -> Bend | None:
-    """Return what a module without weights does to each number; None for all others."""
+    """Return what a module without weights does to the rows; None for all others."""
     if type(module) in _TORCH_S:
         return _TORCH_S[type(module)]
     if type(module) is nn.Softmax:

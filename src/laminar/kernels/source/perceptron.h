@@ -1,6 +1,7 @@
-/* Dense layers and normalizations one behind the other, by one thread: for networks whose steps are shorter than the calls they take.
+/* Dense layers and normalizations one behind the other: for networks whose steps are shorter than the calls they take.
 
-   What a stage returns is kept for the way back, (rows, wide): rows rounded up to TALL, its units to STEP, with zeros there. */
+   What a stage returns is kept, (rows, wide): rows rounded up to TALL, its units to STEP, with zeros behind the units. A training step is
+   one thread's; where nothing has a way back, several take blocks of the observations. */
 
 enum { DENSE, NORMALIZED };                         /* what a stage does, */
 enum { PLAIN, RECTIFIED, TANH, LOGISTIC, SOFTMAX }; /* and what bends its result */
@@ -68,19 +69,20 @@ EXPORT index_t perceptron_room(const int64_t *given, index_t count, index_t n) {
 }
 
 static void softmax(REAL *z, index_t units) {
-    REAL most = z[0], total = 0;
+    REAL most = z[0];
+    double total = 0;
     for (index_t u = 1; u < units; u++) most = z[u] > most ? z[u] : most;
     for (index_t u = 0; u < units; u++) {
         z[u] = sizeof(REAL) == sizeof(float) ? (REAL)expf((float)(z[u] - most)) : (REAL)exp((double)(z[u] - most));
-        total += z[u];
+        total += (double)z[u];
     }
-    for (index_t u = 0; u < units; u++) z[u] /= total;
+    for (index_t u = 0; u < units; u++) z[u] = (REAL)((double)z[u] / total);
 }
 
 static void unsoftmax(REAL *d, const REAL *z, index_t units) {
-    REAL together = 0;
-    for (index_t u = 0; u < units; u++) together += d[u] * z[u];
-    for (index_t u = 0; u < units; u++) d[u] = z[u] * (d[u] - together);
+    double together = 0;
+    for (index_t u = 0; u < units; u++) together += (double)d[u] * (double)z[u];
+    for (index_t u = 0; u < units; u++) d[u] = z[u] * (REAL)((double)d[u] - together);
 }
 
 static void bend(REAL *z, index_t n, index_t units, index_t apart, int64_t bends) {
@@ -179,25 +181,26 @@ static void normalized_stage(const stage_t *s, const pace_t *how, const numbers_
     }
 }
 
-/* Stages from x (n, features) to out (n, units); what is kept has been zeros, or is of other observations. */
+/* Stages from x (n, features) to out (n, units), kept in places for `most` rows, where at first all have been zeros. Zeros behind a row
+   must be so afterwards: where places are used again, they are those of the same stage. */
 static void all_stages(const stage_t *stages, const pace_t *how, const numbers_t *numbers, const REAL *x, REAL *out, REAL *to,
-                    const REAL *weights, index_t count, index_t n) {
+                       const REAL *weights, index_t count, index_t n, index_t most) {
     const REAL *from = x;
     int raw = from_memory(stages);
     if (!raw) {
         for (index_t b = 0; b < n; b++)
             memcpy(to + b * wide(stages->features), x + b * stages->features, (size_t)stages->features * sizeof(REAL));
-        from = to, to += tall(n) * wide(stages->features);
+        from = to, to += tall(most) * wide(stages->features);
     }
     for (index_t i = 0; i < count; i++) {
         const stage_t *s = stages + i;
         const numbers_t *p = numbers + i;
         index_t apart = wide(s->units);
-        if (s->does == NORMALIZED) normalized_stage(s, how + i, p, from, to, to + tall(n) * apart, n);
+        if (s->does == NORMALIZED) normalized_stage(s, how + i, p, from, to, to + tall(most) * apart, n);
         else if (raw && i == 0) dense_rows(from, p->weight, p->bias, to, n, s->features, s->units, apart, 1);
         else dense_stage(s, p, from, weights, to, n), weights += laid_out(s);
         bend(to, n, s->units, apart, s->bends);
-        from = to, to += kept(s, n);
+        from = to, to += kept(s, most);
     }
     const stage_t *last = stages + count - 1;
     for (index_t b = 0; b < n; b++) memcpy(out + b * last->units, from + b * wide(last->units), (size_t)last->units * sizeof(REAL));
@@ -209,12 +212,14 @@ EXPORT void perceptron_forward(const REAL *x, REAL *out, REAL *kept_of_all, REAL
     const stage_t *stages = (const stage_t *)kinds;
     memset(kept_of_all, 0, (size_t)perceptron_kept(kinds, count, n) * sizeof(REAL));
     lay_out_all(stages, given, room, count);
-    all_stages(stages, (const pace_t *)paces, given, x, out, kept_of_all, room, count, n);
+    all_stages(stages, (const pace_t *)paces, given, x, out, kept_of_all, room, count, n, n);
 }
 
+static inline index_t in_a_block(index_t n) { return n < IN_A_BLOCK ? n : IN_A_BLOCK; }
+
 /* numbers of room that `perceptron_predict` needs */
-EXPORT index_t perceptron_predict_room(const int64_t *kinds, index_t count, int threads) {
-    return all_laid_out((const stage_t *)kinds, count) + threads * perceptron_kept(kinds, count, IN_A_BLOCK);
+EXPORT index_t perceptron_predict_room(const int64_t *kinds, index_t count, index_t n, int threads) {
+    return all_laid_out((const stage_t *)kinds, count) + threads * perceptron_kept(kinds, count, in_a_block(n));
 }
 
 /* The same without a way back, by several threads: a block of observations goes through all stages in a thread's cache.
@@ -222,14 +227,14 @@ EXPORT index_t perceptron_predict_room(const int64_t *kinds, index_t count, int 
 EXPORT void perceptron_predict(const REAL *x, REAL *out, REAL *room, const void *given, const int64_t *kinds, const double *paces,
                                index_t count, index_t n, int threads) {
     const stage_t *stages = (const stage_t *)kinds;
-    index_t keeps = perceptron_kept(kinds, count, IN_A_BLOCK), units = stages[count - 1].units;
+    index_t most = in_a_block(n), keeps = perceptron_kept(kinds, count, most), units = stages[count - 1].units;
     REAL *kept_of_all = room + all_laid_out(stages, count);
     lay_out_all(stages, given, room, count);
     memset(kept_of_all, 0, (size_t)(threads * keeps) * sizeof(REAL));
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 2) if (threads > 1)
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
     for (index_t b = 0; b < n; b += IN_A_BLOCK) {
-        index_t rows = n - b < IN_A_BLOCK ? n - b : IN_A_BLOCK;
-        all_stages(stages, (const pace_t *)paces, given, x + b * stages->features, out + b * units, kept_of_all + THREAD * keeps, room, count, rows);
+        all_stages(stages, (const pace_t *)paces, given, x + b * stages->features, out + b * units, kept_of_all + THREAD * keeps, room,
+                   count, in_a_block(n - b), most);
     }
 }
 
