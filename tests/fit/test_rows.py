@@ -97,7 +97,7 @@ def test_where_somebody_could_see_it_batches_are_as_asked(change: Callable[[lm.S
 
 
 @pytest.mark.parametrize("columns", [slice(0, 7), slice(0, 14, 2)], ids=["some of several", "every second"])
-def test_rows_that_are_not_one_behind_the_other_come_as_asked(columns: slice, sizes: list[int]) -> None:
+def test_rows_that_are_not_one_behind_the_other_come_as_asked(columns: slice) -> None:
     """No kernel takes them: what torch keeps of each layer has to stay as small as the batch."""
     model, wide = network(), rows(100, 14)
     seen: list[int] = []
